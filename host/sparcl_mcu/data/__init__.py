@@ -1,0 +1,7 @@
+"""Data sets and how they are cut into tasks."""
+
+from .catalogue import load
+from .dataset import DataError, DataSet
+from .tasks import Task, class_incremental
+
+__all__ = ["DataError", "DataSet", "Task", "class_incremental", "load"]

@@ -1,0 +1,164 @@
+"""The experiment file: one TOML describes an experiment; the commented one is examples/digits/experiment.toml.
+
+The dataclasses below are the schema. Unknown keys, wrong types and values out of range are refused with the name of
+the file and of the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .data.catalogue import is_path
+from .errors import SparclError
+from .sparsity import BLOCKS
+from .toml_schema import SchemaError, parse_table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class ConfigError(SparclError):
+    """An experiment file is missing, is not TOML, or asks for something impossible."""
+
+
+def _within(low: float, high: float, **default: Any) -> Any:
+    return field(**default, metadata={"low": low, "high": high})
+
+
+def _one_of(*choices: Any, default: Any) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """source: bundled name, path of an .npz (relative to the experiment file) or name in the data folder."""
+
+    source: str
+    normalise: str = _one_of("range", "standard", default="range")
+    classes_per_task: int = _within(1, 254, default=2)
+    samples_per_task: int | None = _within(2, 10_000_000, default=None)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Hidden layers of a multi-layer perceptron; density and block shape hold for each hidden layer."""
+
+    hidden: tuple[int, ...] = _within(1, 4096, default=(64, 32))
+    density: float = _within(0.001, 1.0, default=0.25)
+    block: str = _one_of(*map(str, BLOCKS), default="1x1")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Float training on the first task: dense epochs, then epochs after pruning."""
+
+    epochs: int = _within(1, 10_000, default=30)
+    fine_tune_epochs: int = _within(0, 10_000, default=10)
+    learning_rate: float = _within(1e-6, 10.0, default=0.05)
+    batch: int = _within(1, 65536, default=16)
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent."""
+
+    epochs: int = _within(1, 1000, default=3)
+    replay: int = _within(1, 65535, default=100)
+    lr_mantissa: int = _one_of(1, 3, default=1)
+    lr_exponent: int = _within(-15, 0, default=-7)
+
+
+@dataclass(frozen=True)
+class BoardConfig:
+    """name: as listed by `sparcl boards`. port: serial port or URL of a board that runs already; None: start one."""
+
+    name: str = "native"
+    port: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """An experiment. `folder` is where the file lies: relative data paths start there."""
+
+    name: str
+    data: DataConfig
+    seed: int = _within(0, (1 << 32) - 1, default=0)
+    network: NetworkConfig = NetworkConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    learn: LearnConfig = LearnConfig()
+    board: BoardConfig = BoardConfig()
+    folder: Path = field(default=Path(), metadata={"internal": True})
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the resolved configuration in canonical JSON.
+
+        Where files and ports are on this machine is left out: a data path counts by its file name (the data have
+        a checksum of their own).
+        """
+        content = self.to_dict()
+        content["board"].pop("port", None)
+        if is_path(self.data.source):
+            content["data"]["source"] = Path(self.data.source).name
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values; keys that are None are left out, as in a file."""
+        content = dataclasses.asdict(self)
+        del content["folder"]
+        return {
+            key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+            for key, value in content.items()
+        }
+
+    def to_toml(self) -> str:
+        """A file that `load` reads back to the same configuration, wherever it is written."""
+        content = self.to_dict()
+        if is_path(self.data.source):
+            content["data"]["source"] = str((self.folder / self.data.source).resolve())
+        lines = [f"{key} = {_toml_value(value)}" for key, value in content.items() if not isinstance(value, dict)]
+        for section, table in content.items():
+            if isinstance(table, dict):
+                lines += ["", f"[{section}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items())]
+        return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    # JSON writes text, integers, finite floats and lists exactly as TOML does, but for the DEL character.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def load(path: Path) -> Config:
+    """Read an experiment file. Raises ConfigError naming file, key, what is wrong and what is possible."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; make one with: sparcl new {path.parent}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """The text of an experiment file -> Config; `path` is where it came from."""
+    try:
+        config = parse_table(Config, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except SchemaError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", config.name):
+        raise ConfigError(f"{path}: name is {config.name!r}; use at most 40 letters, digits, '-' and '_'")
+    if not 1 <= len(config.network.hidden) <= 8:
+        raise ConfigError(f"{path}: [network] hidden has {len(config.network.hidden)} layers; give 1 to 8")
+    return dataclasses.replace(config, folder=path.parent)

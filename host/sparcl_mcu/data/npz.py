@@ -1,0 +1,41 @@
+"""The user's own recordings as one .npz file.
+
+| array | shape | dtype |
+|---|---|---|
+| x_train, x_test | (n, values), (n, height, width), (n, steps, channels), ... | any real or integer; finite |
+| y_train, y_test | (n,) | integer; classes 0 .. C - 1, none missing in either part, C at most 255 |
+| domain_train, domain_test (optional, both) | (n,) | integer; person, device or recording |
+| classes (optional) | (C,) | text; names of the classes |
+
+Other arrays are allowed and ignored; `sparcl data check` names them.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from .dataset import Array, DataError, DataSet, checked
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test", "domain_train", "domain_test", "classes")
+
+
+def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
+    """Read and check a file -> (data, names of ignored arrays). Raises DataError naming file, array and remedy."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Array] = {key: file[key] for key in ARRAYS if key in file.files}
+            ignored = tuple(key for key in file.files if key not in ARRAYS)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; check data.source in the experiment file") from None
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} is not a readable .npz ({error}); write it with "
+            "numpy.savez_compressed(path, x_train=..., y_train=..., x_test=..., y_test=...), no object arrays"
+        ) from None
+    names = arrays.pop("classes", None)
+    class_names = None if names is None else tuple(str(name) for name in names.reshape(-1))
+    return checked(str(path), arrays, name=path.stem, class_names=class_names), ignored

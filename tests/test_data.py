@@ -1,0 +1,142 @@
+"""Data sets: what is accepted, how they are cut, and what is refused with which words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparcl_mcu.data import DataError, class_incremental, load
+from sparcl_mcu.data.npz import load as load_npz
+from sparcl_mcu.data.split import stratified
+
+Arrays = dict[str, np.ndarray]
+
+
+def good() -> Arrays:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.normal(size=(80, 3, 2)).astype(np.float32),
+        "y_train": np.arange(80) % 4,
+        "x_test": rng.normal(size=(12, 3, 2)).astype(np.float32),
+        "y_test": np.arange(12) % 4,
+    }
+
+
+def written(tmp_path: Path, arrays: Arrays) -> Path:
+    path = tmp_path / "my.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_digits_are_cut_into_disjoint_parts_that_never_change() -> None:
+    data = load("digits", relative_to=Path())
+    assert len(data.x_train) + len(data.x_test) == 1797
+    assert data.x_train.shape[1:] == (8, 8)
+    tasks = class_incremental(data, 2)
+    assert [task.classes for task in tasks] == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
+    assert sum(len(t.x_train) + len(t.x_val) + len(t.x_test) for t in tasks) == 1797
+    assert sum(len(t.x_val) for t in tasks) == pytest.approx(0.1 * len(data.x_train), abs=10)
+    for task in tasks:
+        assert set(task.y_train) == set(task.y_val) == set(task.y_test) == set(task.classes)
+        everything = np.concatenate([task.x_train, task.x_val, task.x_test]).reshape(-1, 64)
+        originals = np.concatenate([data.x_train, data.x_test])[
+            np.isin(np.concatenate([data.y_train, data.y_test]), task.classes)
+        ]
+        assert sorted(map(bytes, everything)) == sorted(map(bytes, originals.reshape(-1, 64)))
+    again = class_incremental(load("digits", relative_to=Path()), 2)
+    assert all(np.array_equal(a.x_val, b.x_val) for a, b in zip(tasks, again, strict=True))
+
+
+def test_digits_checksum_is_pinned() -> None:
+    """Published figures rest on this split: a change of it must be noticed."""
+    assert load("digits", relative_to=Path()).checksum.startswith("9b14349c45da1f03")
+
+
+def test_split_is_stratified_and_deterministic() -> None:
+    labels = np.repeat(np.arange(3, dtype=np.uint8), (50, 30, 1))
+    kept, cut = stratified(labels, 0.1)
+    assert np.bincount(labels[cut], minlength=3).tolist() == [5, 3, 0]
+    assert sorted([*kept, *cut]) == list(range(81))
+    assert np.array_equal(cut, stratified(labels, 0.1)[1])
+
+
+def test_samples_per_task_keeps_the_share_of_each_class() -> None:
+    data = load("digits", relative_to=Path())
+    for task in class_incremental(data, 2, samples_per_task=40):
+        assert len(task.x_train) == pytest.approx(40, abs=1)
+        assert np.bincount(task.y_train)[list(task.classes)].tolist() == pytest.approx([20, 20], abs=2)
+
+
+def test_last_task_takes_the_rest_and_one_task_is_refused(tmp_path: Path) -> None:
+    data, _ = load_npz(written(tmp_path, good()))
+    assert [task.classes for task in class_incremental(data, 3)] == [(0, 1, 2), (3,)]
+    with pytest.raises(DataError, match=r"lower data\.classes_per_task"):
+        class_incremental(data, 4)
+
+
+def test_own_file_with_names_domains_and_other_arrays(tmp_path: Path) -> None:
+    arrays = good() | {"classes": np.array(["a", "b", "c", "d"]), "lsb": np.ones(3)}
+    arrays |= {"domain_train": np.zeros(80, int), "domain_test": np.zeros(12, int)}
+    written(tmp_path, arrays)
+    data, ignored = load_npz(tmp_path / "my.npz")
+    assert data.class_names == ("a", "b", "c", "d")
+    assert data.sample_shape == (3, 2)
+    assert ignored == ("lsb",)
+    same = load("./my.npz", relative_to=tmp_path)
+    assert same.checksum == data.checksum == load("my", relative_to=Path(), data_dir=tmp_path).checksum
+    arrays["x_test"] = arrays["x_test"] + np.float32(1e-6)
+    assert load_npz(written(tmp_path, arrays))[0].checksum != data.checksum
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x_test": None}, "x_test is missing"),
+        ({"x_train": np.full((80, 3, 2), np.nan)}, "x_train holds 480 NaN or infinite values; drop or fill"),
+        ({"x_train": np.array([["a", "b"]] * 80)}, "x_train has dtype <U1"),
+        ({"x_train": np.zeros(80)}, "x_train has shape (80,)"),
+        ({"x_train": np.zeros((0, 3, 2))}, "not empty"),
+        ({"y_train": np.arange(79) % 4}, "y_train has shape (79,) beside 80 samples"),
+        ({"y_train": np.arange(80) % 4 + 1}, "y_train has no sample of class 0"),
+        ({"y_train": (np.arange(80) % 4) * 2}, "y_train has no sample of class 1; number the classes 0 .. 3"),
+        ({"y_train": np.arange(80) % 4 - 1}, "y_train holds labels -1 .. 2"),
+        ({"y_train": np.arange(80) * 5}, "y_train holds labels 0 .. 395"),
+        ({"y_train": np.arange(80) % 4 * 1.0}, "y_train has dtype float64; store integers"),
+        ({"y_train": np.zeros(80, int)}, "single class"),
+        ({"y_test": np.arange(12) % 3}, "do not share class 3"),
+        ({"y_test": np.arange(12) % 5}, "do not share class 4"),
+        ({"x_test": np.zeros((12, 3, 1))}, "x_test has samples of shape (3, 1), x_train of (3, 2)"),
+        ({"domain_train": np.zeros(80, int)}, "domain_train stands alone"),
+        ({"domain_train": np.zeros(80, int), "domain_test": np.zeros(11, int)}, "domain_test has shape (11,)"),
+        ({"classes": np.array(["a"])}, "classes has 1 names for 4 classes"),
+    ],
+)
+def test_bad_files_are_refused_by_file_array_and_remedy(tmp_path: Path, changes: Arrays, words: str) -> None:
+    arrays = {key: value for key, value in (good() | changes).items() if value is not None}
+    path = written(tmp_path, arrays)
+    with pytest.raises(DataError) as caught:
+        load_npz(path)
+    assert str(caught.value).startswith(str(path))
+    assert words in str(caught.value)
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, good())
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(DataError, match=r"my\.npz is not a readable"):
+        load_npz(path)
+    np.savez(path, x_train=np.array([{}], dtype=object))
+    with pytest.raises(DataError, match="no object arrays"):
+        load_npz(path)
+    with pytest.raises(DataError, match="does not exist"):
+        load("gone.npz", relative_to=tmp_path)
+
+
+def test_unknown_names_say_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARCL_DATA_DIR", raising=False)
+    with pytest.raises(DataError, match="SPARCL_DATA_DIR"):
+        load("fashion_mnist", relative_to=Path())
+    written(tmp_path, good())
+    monkeypatch.setenv("SPARCL_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataError, match="holds my"):
+        load("fashion_mnist", relative_to=Path())
