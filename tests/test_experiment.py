@@ -1,0 +1,136 @@
+"""Experiments with a learner that writes down what it was told."""
+
+import numpy as np
+
+from sparcl_mcu import experiment, quantize
+from sparcl_mcu.design import mlp_specs
+from sparcl_mcu.experiment import Part, Stream
+from sparcl_mcu.learners.base import Inputs, Labels, LearnSettings, SecondPass
+from sparcl_mcu.learners.simulated import SimulatedLearner
+from sparcl_mcu.pretrain import FloatLayer
+from sparcl_mcu.sparsity import Block
+
+CLASSES = 6
+
+
+class Memory:
+    """Predicts the classes it saw in its last task, so that accuracies are known beforehand."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def reset(self, settings: LearnSettings) -> None:
+        self.settings = settings
+        self.calls = ["reset"]
+        self.seen: list[tuple[int, ...]] = []
+        self.order: list[list[int]] = []
+
+    def begin_task(self) -> None:
+        self.calls.append("begin")
+        self.last: set[int] = set()
+        self.order.append([])
+
+    def observe(self, x: Inputs, y: Labels) -> None:
+        assert len(x) == len(y) <= experiment.CHUNK
+        assert (x[:, 0] == y).all()
+        self.last |= set(y.tolist())
+        self.order[-1] += x[:, 1].tolist()
+
+    def end_task(self) -> None:
+        self.calls.append("end")
+
+    def predict(self, x: Inputs) -> Labels:
+        return np.array([v if v in self.last else 255 for v in x[:, 0].tolist()], dtype=np.uint8)
+
+    def stats(self) -> dict[str, int]:
+        return {"steps": sum(map(len, self.order))}
+
+    def state_hash(self) -> int:
+        return len(self.calls)
+
+
+def part(task: int, count: int) -> Part:
+    y = np.array([2 * task + i % 2 for i in range(count)], dtype=np.uint8)
+    return Part(np.stack([y.astype(np.int8), np.arange(count, dtype=np.int8)], axis=1), y)
+
+
+STREAM = Stream(
+    train=tuple(part(task, 50) for task in range(3)),
+    val=tuple(part(task, 4) for task in range(3)),
+    test=tuple(part(task, 10) for task in range(3)),
+)
+
+
+def run(seed: int = 0, epochs: int = 2) -> tuple[Memory, experiment.Outcome]:
+    learner = Memory()
+    progress: list[tuple[int, int]] = []
+    stages: list[int] = []
+    outcome = experiment.run(
+        learner,
+        STREAM,
+        LearnSettings(seed=seed),
+        epochs=epochs,
+        on_progress=lambda done, total: progress.append((done, total)),
+        on_stage=lambda result: stages.append(result.stage),
+    )
+    assert stages == [0, 1, 2]
+    assert progress[-1] == (3 * (50 * epochs + 42), 3 * (50 * epochs + 42))
+    return learner, outcome
+
+
+def test_tasks_come_in_turn_and_are_tested_on_all_tasks() -> None:
+    learner, outcome = run()
+    assert learner.calls == ["reset", *["begin", "end"] * 3]
+    assert np.array_equal(outcome.accuracy, np.eye(3))
+    assert np.array_equal(outcome.val_accuracy, np.eye(3))
+    assert [stage.state_hash for stage in outcome.stages] == [3, 5, 7]
+    assert outcome.stages[1].predictions[1].tolist() == [2, 3] * 5
+    assert outcome.stats == {"steps": 300}
+
+
+def test_each_epoch_is_its_own_shuffle_that_depends_on_the_seed_alone() -> None:
+    first, again, other = run()[0].order, run()[0].order, run(seed=1)[0].order
+    assert first == again
+    assert first != other
+    epochs = [order[half : half + 50] for order in first for half in (0, 50)]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 6
+
+
+def test_joint_run_is_one_shuffled_task_after_an_empty_one() -> None:
+    learner = Memory()
+    settings = LearnSettings(second_pass=SecondPass.REPEAT)
+    outcome = experiment.run_joint(learner, STREAM, settings, epochs=2, on_progress=lambda *_: None)
+    assert learner.settings.second_pass is SecondPass.REPEAT
+    assert learner.calls == ["reset", "begin", "end", "begin", "end"]
+    assert learner.order[0] == []
+    assert len(learner.order[1]) == 300
+    assert outcome.accuracy.tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_without_replay_costs_as_many_training_passes_as_with_it() -> None:
+    """The control is fair only if a streamed sample gets as many updates."""
+    rng = np.random.default_rng(0)
+    layers = tuple(
+        FloatLayer(
+            spec,
+            rng.normal(size=(spec.outputs, spec.inputs)).astype(np.float32),
+            np.zeros(spec.outputs, np.float32),
+            np.ones((spec.outputs, spec.inputs), np.bool_),
+        )
+        for spec in mlp_specs(2, CLASSES, [8], 1.0, Block(1, 1))
+    )
+    x = np.concatenate([p.x for p in STREAM.train]).astype(np.float32)
+    network = quantize.quantise(layers, quantize.input_scaling(x, "range"), x, "tiny")
+    learner = SimulatedLearner(network, 20)
+    passes = [
+        experiment.run(learner, STREAM, LearnSettings(second_pass=second), epochs=1, on_progress=lambda *_: None).stats[
+            "training_passes"
+        ]
+        for second in SecondPass
+    ]
+    assert passes == [250, 250]
+    joint = experiment.run_joint(
+        learner, STREAM, LearnSettings(second_pass=SecondPass.REPEAT), epochs=1, on_progress=lambda *_: None
+    )
+    assert joint.stats["training_passes"] == 300
