@@ -1,0 +1,238 @@
+#include "sparcl/session.h"
+
+_Static_assert(SCL_REPLY_BYTES <= SCL_SEAL_BYTES(SCL_SEAL_MAX_PAYLOAD), "a reply is one COBS run");
+
+static void put(uint8_t **at, uint64_t value, size_t bytes)
+{
+    for (; bytes > 0; bytes--, value >>= 8)
+        *(*at)++ = (uint8_t)value;
+}
+
+static uint32_t get_u32(const uint8_t *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static uint8_t window(const scl_session *s)
+{
+    if (s->io->window < 1)
+        return 1;
+    return s->io->window < SCL_WINDOW_MAX ? s->io->window : (uint8_t)SCL_WINDOW_MAX;
+}
+
+static void put_hello(const scl_session *s, uint8_t **at)
+{
+    const scl_model *model = s->learner->model;
+    const scl_state *state = s->learner->state;
+    /* HELLO is never answered from the kept replies, so its request is still in the buffer. */
+    put(at, get_u32(s->decoder.bytes + SCL_FRAME_HEAD), 4);
+    put(at, SCL_PROTOCOL_VERSION, 2);
+    put(at, s->expected, 1);
+    put(at, SCL_RUNTIME_VERSION, 2);
+    put(at, SCL_BUILD_ID, 4);
+    put(at, model->hash, 4);
+    put(at, model->inputs, 2);
+    put(at, model->classes, 2);
+    put(at, model->replay_capacity, 2);
+    put(at, window(s), 1);
+    put(at, s->decoder.capacity - SCL_FRAME_OVERHEAD, 2);
+    put(at, state->step, 4);
+    put(at, state->seen, 4);
+    put(at, state->tasks_begun, 2);
+    put(at, state->task_open, 1);
+    for (size_t i = 0; i < SCL_BOARD_NAME_MAX && s->io->board[i] != '\0'; i++)
+        put(at, (uint8_t)s->io->board[i], 1);
+}
+
+static void put_stats(const scl_session *s, uint8_t **at)
+{
+    const scl_counters *work = &s->learner->counters;
+    put(at, work->steps, 4);
+    put(at, work->predictions, 4);
+    put(at, work->training_passes, 4);
+    put(at, work->backward_passes, 4);
+    put(at, work->macs_forward, 8);
+    put(at, work->macs_input_grad, 8);
+    put(at, work->macs_weight_grad, 8);
+    put(at, s->instructions, 8);
+#define PUT_COUNTER(name) put(at, s->link.name, 4);
+    SCL_LINK_COUNTER_LIST(PUT_COUNTER)
+#undef PUT_COUNTER
+}
+
+static void send(const scl_session *s, uint8_t *wire, const uint8_t *end)
+{
+    s->io->write(wire, scl_frame_seal(wire, (size_t)(end - wire) - 1 - SCL_FRAME_HEAD));
+}
+
+static void send_nak(const scl_session *s, scl_nak reason)
+{
+    uint8_t wire[SCL_SEAL_BYTES(2u)];
+    uint8_t *at = wire + 1;
+    put(&at, SCL_MSG_NAK, 1);
+    put(&at, s->expected, 1);
+    put(&at, reason, 1);
+    put(&at, s->expected, 1);
+    send(s, wire, at);
+}
+
+/* Reads the learner, never changes it: this is what makes a repeated frame harmless. */
+static void send_reply(const scl_session *s, uint8_t seq)
+{
+    const scl_session_reply *reply = &s->replies[seq % SCL_WINDOW_MAX];
+    uint8_t wire[SCL_REPLY_BYTES];
+    uint8_t *at = wire + 1;
+    put(&at, reply->kind | SCL_REPLY, 1);
+    put(&at, seq, 1);
+    put(&at, (uint8_t)reply->status, 1);
+    if (reply->status == SCL_OK) {
+        switch (reply->kind) {
+        case SCL_MSG_HELLO:
+            put_hello(s, &at);
+            break;
+        case SCL_MSG_OBSERVE:
+        case SCL_MSG_PREDICT:
+            put(&at, reply->predicted, 1);
+            break;
+        case SCL_MSG_STATE_HASH:
+            put(&at, scl_state_hash(s->learner), 4);
+            break;
+        case SCL_MSG_STATS:
+            put_stats(s, &at);
+            break;
+        default:
+            break;
+        }
+    }
+    send(s, wire, at);
+}
+
+static scl_err check(const scl_session *s, uint8_t kind, size_t payload_bytes)
+{
+    size_t inputs = s->learner->model->inputs;
+    switch (kind) {
+#define CHECK_LENGTH(name, value, fixed, samples)                                                  \
+    case value:                                                                                    \
+        return payload_bytes == (fixed) + (samples)*inputs ? SCL_OK : SCL_ERR_LENGTH;
+        SCL_MESSAGE_LIST(CHECK_LENGTH)
+#undef CHECK_LENGTH
+    default:
+        return SCL_ERR_KIND;
+    }
+}
+
+static scl_err reset(scl_session *s, const uint8_t *payload)
+{
+    scl_config config = {
+        .seed = get_u32(payload),
+        .lr_mantissa = payload[4],
+        .lr_exponent = (int8_t)payload[5],
+        .second_pass = payload[6],
+    };
+    scl_err err = scl_reset(s->learner, &config);
+    if (err == SCL_OK)
+        s->instructions = 0;
+    return err;
+}
+
+static scl_err observe(scl_session *s, const uint8_t *payload, uint8_t *predicted)
+{
+    const int8_t *x = (const int8_t *)(payload + 1);
+    if (s->io->instructions == NULL)
+        return scl_observe(s->learner, x, payload[0], predicted);
+    uint32_t before = s->io->instructions();
+    scl_err err = scl_observe(s->learner, x, payload[0], predicted);
+    s->instructions += s->io->instructions() - before;
+    return err;
+}
+
+static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint8_t *predicted)
+{
+    switch (kind) {
+    case SCL_MSG_RESET:
+        return reset(s, payload);
+    case SCL_MSG_BEGIN_TASK:
+        return scl_begin_task(s->learner);
+    case SCL_MSG_OBSERVE:
+        return observe(s, payload, predicted);
+    case SCL_MSG_END_TASK:
+        return scl_end_task(s->learner);
+    case SCL_MSG_PREDICT:
+        return scl_predict(s->learner, (const int8_t *)payload, predicted, NULL);
+    default: /* the others only read, which send_reply does */
+        return SCL_OK;
+    }
+}
+
+static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_bytes)
+{
+    scl_session_reply reply = {.kind = kind};
+    scl_err err = check(s, kind, payload_bytes);
+    if (err == SCL_OK)
+        err = act(s, kind, s->decoder.bytes + SCL_FRAME_HEAD, &reply.predicted);
+    reply.status = (int8_t)err;
+    s->replies[seq % SCL_WINDOW_MAX] = reply;
+    s->expected++;
+    if (s->kept < SCL_WINDOW_MAX)
+        s->kept++;
+    send_reply(s, seq);
+    if (err == SCL_OK)
+        s->link.frames_ok++;
+    else if (err == SCL_ERR_KIND)
+        s->link.unknown_kind++;
+    else
+        s->link.refused++;
+}
+
+static void take(scl_session *s, size_t payload_bytes)
+{
+    uint8_t kind = s->decoder.bytes[0];
+    uint8_t seq = s->decoder.bytes[1];
+    if (kind == SCL_MSG_HELLO && check(s, kind, payload_bytes) == SCL_OK) {
+        s->expected = seq;
+        s->kept = 0;
+    }
+    uint8_t behind = (uint8_t)(s->expected - seq);
+    if (behind == 0) {
+        accept(s, seq, kind, payload_bytes);
+    } else if (behind <= s->kept) {
+        s->link.repeated++;
+        send_reply(s, seq);
+    } else {
+        s->link.out_of_order++;
+        send_nak(s, SCL_NAK_ORDER);
+    }
+}
+
+void scl_session_init(scl_session *s, scl_learner *learner, const scl_session_io *io,
+                      uint8_t *frame, size_t frame_bytes)
+{
+    *s = (scl_session){.learner = learner, .io = io};
+    scl_frame_init(&s->decoder, frame, frame_bytes);
+}
+
+void scl_session_receive(scl_session *s, const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t payload_bytes = 0;
+        switch (scl_frame_push(&s->decoder, bytes[i], &payload_bytes)) {
+        case SCL_FRAME_NONE:
+            break;
+        case SCL_FRAME_WHOLE:
+            take(s, payload_bytes);
+            break;
+        case SCL_FRAME_DAMAGED:
+            s->link.bad_crc++;
+            send_nak(s, SCL_NAK_DAMAGED);
+            break;
+        case SCL_FRAME_SHORT:
+            s->link.too_short++;
+            send_nak(s, SCL_NAK_SHORT);
+            break;
+        case SCL_FRAME_LONG:
+            s->link.too_long++;
+            send_nak(s, SCL_NAK_LONG);
+            break;
+        }
+    }
+}
