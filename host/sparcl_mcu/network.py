@@ -227,8 +227,19 @@ def load(path: Path) -> Network:
         raise NetworkError(f"{path} does not exist; make one with: sparcl pretrain") from None
     except SparclError as error:
         raise NetworkError(f"{path}: {error}") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-        raise NetworkError(f"{path} is not a readable .sparcl file ({error}); pretrain again or restore a copy") from None
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+    ) as error:
+        raise NetworkError(
+            f"{path} is not a readable .sparcl file ({error}); pretrain again or restore a copy"
+        ) from None
 
 
 def _layer(entry: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dense:

@@ -7,13 +7,13 @@
 #define SPARCL_ERROR_H
 
 /* name, value, what went wrong and what to do */
-#define SCL_ERR_LIST(X)                                                                  \
-    X(OK, 0, "ok")                                                                       \
-    X(ARG, -1, "an argument is NULL or out of its range")                                \
-    X(LABEL, -2, "the label is not below the network's number of classes")               \
-    X(TASK, -3, "no task is open, or one is open already: begin and end tasks in turn")  \
-    X(CONFIG, -4, "a learning setting is out of its range")                              \
-    X(LENGTH, -5, "the payload has the wrong length for its message kind")               \
+#define SCL_ERR_LIST(X)                                                                            \
+    X(OK, 0, "ok")                                                                                 \
+    X(ARG, -1, "an argument is NULL or out of its range")                                          \
+    X(LABEL, -2, "the label is not below the network's number of classes")                         \
+    X(TASK, -3, "no task is open, or one is open already: begin and end tasks in turn")            \
+    X(CONFIG, -4, "a learning setting is out of its range")                                        \
+    X(LENGTH, -5, "the payload has the wrong length for its message kind")                         \
     X(KIND, -6, "the message kind is unknown to this protocol version")
 
 #define SCL_ERR_ENUM(name, value, text) SCL_ERR_##name = (value),

@@ -61,13 +61,13 @@ typedef struct scl_counters {
 /* Head of every state block; the generated block begins with it. Little-endian
  * on every core this runtime supports. */
 typedef struct scl_state {
-    uint32_t magic;        /* SCL_STATE_MAGIC */
-    uint32_t version;      /* SCL_STATE_VERSION */
-    uint32_t model_hash;   /* scl_model.hash of the network that learnt it */
-    uint32_t step;         /* samples observed since reset */
-    uint32_t seen;         /* samples offered to the replay buffer since reset */
-    uint16_t tasks_begun;  /* 0 before the first scl_begin_task */
-    uint16_t task_open;    /* 1 between begin and end of a task, else 0 */
+    uint32_t magic;       /* SCL_STATE_MAGIC */
+    uint32_t version;     /* SCL_STATE_VERSION */
+    uint32_t model_hash;  /* scl_model.hash of the network that learnt it */
+    uint32_t step;        /* samples observed since reset */
+    uint32_t seen;        /* samples offered to the replay buffer since reset */
+    uint16_t tasks_begun; /* 0 before the first scl_begin_task */
+    uint16_t task_open;   /* 1 between begin and end of a task, else 0 */
     scl_config config;
 } scl_state;
 
@@ -84,10 +84,10 @@ typedef struct scl_model {
     uint16_t replay_capacity; /* B, samples the replay buffer holds; 0: none */
     uint32_t replay_x_offset; /* bytes into the state: int8 (B, inputs) */
     uint32_t replay_y_offset; /* bytes into the state: uint8 (B) */
-    uint32_t macs_forward;     /* a pass, over stored weights */
+    uint32_t macs_forward;    /* a pass, over stored weights */
     uint32_t macs_input_grad;
     uint32_t macs_weight_grad;
-    scl_config defaults;      /* used by scl_init */
+    scl_config defaults; /* used by scl_init */
 
     /* Load initial weights, biases and exponents behind the scl_state head. */
     void (*load)(void *state);
@@ -131,7 +131,8 @@ scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_
 /* Classify one sample among all classes. Ties go to the lowest class. Changes
  * no learning state. `logits`, if not NULL, receives a pointer to int16
  * (classes), unit 1/32, in the arena, valid until the next call. */
-scl_err scl_predict(scl_learner *learner, const int8_t *x, uint8_t *predicted, const int16_t **logits);
+scl_err scl_predict(scl_learner *learner, const int8_t *x, uint8_t *predicted,
+                    const int16_t **logits);
 
 /* CRC-32 over all learnt state in canonical order, independent of layout. */
 uint32_t scl_state_hash(const scl_learner *learner);

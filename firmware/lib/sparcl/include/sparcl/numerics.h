@@ -1,0 +1,62 @@
+/* numerics.h - the integer contract (docs/numerics.md), each rule once.
+ *
+ * Every tensor is mantissa * 2^exponent with one exponent for the whole tensor.
+ * `>>` on a signed value is arithmetic on every compiler this runtime supports.
+ * The NumPy twin is host/sparcl_mcu/numerics.py.
+ */
+#ifndef SPARCL_NUMERICS_H
+#define SPARCL_NUMERICS_H
+
+#include <stdint.h>
+
+_Static_assert((-3 >> 1) == -2, "the contract needs arithmetic right shifts");
+
+#define SCL_BIAS_EXPONENT  (-20)
+#define SCL_BIAS_LIMIT     (INT32_C(1) << 29) /* |bias mantissa| */
+#define SCL_LOGIT_EXPONENT (-5)               /* one logit unit is 1/32 */
+#define SCL_LOSS_EXPONENT  (-15)              /* softmax probabilities and loss gradient */
+#define SCL_MASTER_MIN     (-32512)           /* M' = M + 128, so that hi >= -127 */
+#define SCL_MASTER_MAX     32767
+#define SCL_WINDOW         32 /* training forwards between two looks at the saturation counter */
+
+/* What a random number is for. */
+enum { SCL_STREAM_RESERVOIR = 1, SCL_STREAM_FIRST_DRAW = 2 };
+
+/* Clamp to [-limit, limit]. */
+static inline int32_t scl_sat(int32_t v, int32_t limit)
+{
+    return v > limit ? limit : v < -limit ? -limit : v;
+}
+
+/* Rounding shift right, round half up also for negative v. shift <= 0 is a left
+ * shift saturated to +-(2^31 - 1); shift >= 32 gives 0. */
+static inline int32_t scl_rsr(int32_t v, int shift)
+{
+    if (shift <= 0) {
+        const int left = -shift < 31 ? -shift : 31; /* more cannot change a saturated result */
+        const int64_t wide = (int64_t)v * (INT64_C(1) << left);
+        return wide > INT32_MAX ? INT32_MAX : wide < -INT32_MAX ? -INT32_MAX : (int32_t)wide;
+    }
+    if (shift >= 32) {
+        return 0;
+    }
+    /* floor plus the highest bit shifted out: no 64-bit sum needed */
+    return (v >> shift) + ((v >> (shift - 1)) & 1);
+}
+
+/* Bits needed to write v: 32 - clz(v), 0 for 0. */
+static inline int scl_blen(uint32_t v)
+{
+    return v == 0 ? 0 : 32 - __builtin_clz(v);
+}
+
+/* Counter-based random number in [0, 2^32), the same in any visiting order. */
+uint32_t scl_hash32(uint32_t seed, uint32_t stream, uint32_t step, uint32_t layer, uint32_t index);
+
+/* Map a hash to [0, n) without division. */
+static inline uint32_t scl_pick(uint32_t hash, uint32_t n)
+{
+    return (uint32_t)(((uint64_t)hash * n) >> 32);
+}
+
+#endif

@@ -1,0 +1,16 @@
+#include "sparcl/numerics.h"
+
+static uint32_t mix(uint32_t u)
+{
+    u ^= u >> 16;
+    u *= 0x7feb352du;
+    u ^= u >> 15;
+    u *= 0x846ca68bu;
+    u ^= u >> 16;
+    return u;
+}
+
+uint32_t scl_hash32(uint32_t seed, uint32_t stream, uint32_t step, uint32_t layer, uint32_t index)
+{
+    return mix(mix(mix(mix(seed ^ stream) ^ step) ^ layer) ^ index);
+}
