@@ -1,0 +1,76 @@
+"""A board at the other end of a link, as a learner."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ..link.client import Client
+from ..link.messages import LINK_COUNTERS
+from ..network import Network
+from .base import Inputs, Labels, LearnerError, LearnSettings
+
+
+class BoardLearner:
+    """Learns on a board: the `Learner` whose arithmetic is done elsewhere.
+
+    Raises LearnerError when the board was built for another network than `network` with the replay buffer that
+    `expected_model_hash` stands for, and LinkError when it does not answer.
+    """
+
+    def __init__(self, client: Client, network: Network, *, expected_model_hash: int) -> None:
+        self._client = client
+        self.hello = hello = client.hello()
+        remedy = "generate, build and upload the firmware for this network (sparcl generate, sparcl build)"
+        if (hello.inputs, hello.classes) != (network.inputs, network.classes):
+            raise LearnerError(
+                f"{client.name} has a network of {hello.inputs} inputs and {hello.classes} classes, but "
+                f"{network.name!r} has {network.inputs} and {network.classes}; {remedy}"
+            )
+        if hello.model_hash != expected_model_hash:
+            raise LearnerError(
+                f"{client.name} was built for model {hello.model_hash:08x}, but network {network.name!r} "
+                f"is {expected_model_hash:08x}; {remedy}"
+            )
+
+    def reset(self, settings: LearnSettings) -> None:
+        """Forget everything learnt: back to the network as it was built into the firmware."""
+        self._client.reset(settings)
+
+    def begin_task(self) -> None:
+        """Open the next task."""
+        self._client.begin_task()
+
+    def observe(self, x: Inputs, y: Labels) -> None:
+        """Learn int8 (n, inputs) samples with labels uint8 (n,) in order."""
+        self._client.observe(x, y)
+
+    def end_task(self) -> None:
+        """Close the open task."""
+        self._client.end_task()
+
+    def predict(self, x: Inputs) -> Labels:
+        """Class of each sample, uint8 (n,), classified on the board."""
+        return self._client.predict(x)
+
+    def stats(self) -> dict[str, int]:
+        """scl_counters and `instructions` since reset; the link since it was opened.
+
+        `board_*` are the board's own link counters, since power-on. `link_*` are the host's: bytes on the wire,
+        frames, payload bytes, frames sent again, NAKs received, time in requests (microseconds). A board that
+        cannot count instructions has no `instructions`.
+        """
+        board = asdict(self._client.stats())
+        merged = {f"board_{name}" if name in LINK_COUNTERS else name: int(value) for name, value in board.items()}
+        if merged["steps"] and not merged["instructions"]:
+            del merged["instructions"]
+        counters = self._client.counters
+        merged["link_bytes"] = counters.link_bytes
+        for name, value in asdict(counters).items():
+            if name != "seconds":
+                merged[f"link_{name}"] = value
+        merged["link_microseconds"] = round(counters.seconds * 1e6)
+        return merged
+
+    def state_hash(self) -> int:
+        """CRC-32 of the learnt state, computed on the board."""
+        return self._client.state_hash()

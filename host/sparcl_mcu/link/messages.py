@@ -1,0 +1,153 @@
+"""What host and board say to each other: the Python side of sparcl/messages.h and docs/protocol.md.
+
+tests/test_facts.py holds these lists equal to the C headers, which are where a change begins.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+from ..errors import SparclError
+
+PROTOCOL_VERSION = 1  # SCL_PROTOCOL_VERSION
+RUNTIME_VERSION = 1  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
+REPLY = 0x80  # a reply has its request's kind and this bit
+
+
+class LinkError(SparclError):
+    """The board did not answer, refused, or speaks another version."""
+
+
+class Kind(IntEnum):
+    """Message kinds (SCL_MESSAGE_LIST)."""
+
+    HELLO = 0x01
+    RESET = 0x02
+    BEGIN_TASK = 0x03
+    OBSERVE = 0x04
+    END_TASK = 0x05
+    PREDICT = 0x06
+    STATE_HASH = 0x07
+    STATS = 0x08
+    NAK = 0xFF
+
+
+class Nak(IntEnum):
+    """Why a frame was not accepted (SCL_NAK_LIST)."""
+
+    DAMAGED = 1
+    SHORT = 2
+    LONG = 3
+    ORDER = 4
+
+
+class Status(IntEnum):
+    """First byte of a reply (SCL_ERR_LIST)."""
+
+    OK = 0
+    ARG = -1
+    LABEL = -2
+    TASK = -3
+    CONFIG = -4
+    LENGTH = -5
+    KIND = -6
+
+
+STATUS_TEXT = {
+    Status.OK: "ok",
+    Status.ARG: "an argument is NULL or out of its range",
+    Status.LABEL: "the label is not below the network's number of classes",
+    Status.TASK: "no task is open, or one is open already: begin and end tasks in turn",
+    Status.CONFIG: "a learning setting is out of its range",
+    Status.LENGTH: "the payload has the wrong length for its message kind",
+    Status.KIND: "the message kind is unknown to this protocol version",
+}
+
+TOKEN = struct.Struct("<I")  # HELLO request
+RESET = struct.Struct("<IBbB")  # seed, lr_mantissa, lr_exponent, second_pass
+STATE_HASH = struct.Struct("<I")
+HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
+_HELLO = struct.Struct("<IHBHIIHHHBHIIHB")
+_STATS = struct.Struct("<4I4Q8I")
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a board tells about itself (docs/protocol.md, "HELLO"); fields in the order of the wire."""
+
+    token: int
+    protocol_version: int
+    next_seq: int
+    runtime_version: int
+    build_id: int
+    model_hash: int
+    inputs: int
+    classes: int
+    replay_capacity: int
+    window: int
+    max_payload: int
+    step: int
+    seen: int
+    tasks_begun: int
+    task_open: int
+    board: str
+
+    @classmethod
+    def unpack(cls, body: bytes) -> Hello:
+        """From a reply without its status. Raises LinkError for another version, with both numbers."""
+        if len(body) < HELLO_HEAD.size:
+            raise LinkError(f"the board's HELLO has {len(body)} bytes; is this sparcl-mcu firmware?")
+        _, version = HELLO_HEAD.unpack_from(body)
+        if version != PROTOCOL_VERSION:
+            raise LinkError(
+                f"the board speaks link protocol {version}, this host {PROTOCOL_VERSION}; "
+                "build and upload the firmware again from this checkout"
+            )
+        if len(body) < _HELLO.size:
+            raise LinkError(f"the board's HELLO has {len(body)} bytes, at least {_HELLO.size} are needed")
+        name = body[_HELLO.size :].decode(errors="replace")
+        values: tuple[Any, ...] = (*_HELLO.unpack_from(body), name)
+        return cls(*values)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Work done since reset, and the board's link counters since power-on; fields in the order of the wire."""
+
+    steps: int
+    predictions: int
+    training_passes: int
+    backward_passes: int
+    macs_forward: int
+    macs_input_grad: int
+    macs_weight_grad: int
+    instructions: int  # spent learning; 0 if the board cannot count
+    frames_ok: int
+    bad_crc: int
+    too_long: int
+    too_short: int
+    repeated: int
+    out_of_order: int
+    unknown_kind: int
+    refused: int
+
+    @classmethod
+    def unpack(cls, body: bytes) -> Stats:
+        """From a reply without its status. Raises LinkError for a wrong length."""
+        if len(body) != _STATS.size:
+            raise LinkError(f"the board's STATS has {len(body)} bytes, expected {_STATS.size}")
+        return cls(*_STATS.unpack(body))
+
+
+LINK_COUNTERS = tuple(field.name for field in fields(Stats))[8:]
+
+
+def status_text(status: int) -> str:
+    """What a status byte (signed) means."""
+    try:
+        return STATUS_TEXT[Status(status)]
+    except ValueError:
+        return f"error {status}, unknown to this host"
