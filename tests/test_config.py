@@ -23,7 +23,11 @@ def refused(text: str) -> str:
 def test_example_shows_every_key_with_its_default() -> None:
     text = EXAMPLE.read_text()
     shown = config.parse(text, Path("experiment.toml"))
-    assert shown == dataclasses.replace(config.parse(MINIMAL, Path("experiment.toml")), name="digits")
+    default = config.parse(MINIMAL, Path("experiment.toml"))
+    assert default.learn.lr_exponent == -7  # the one value the example says it departs from
+    assert shown == dataclasses.replace(
+        default, name="digits", learn=dataclasses.replace(default.learn, lr_exponent=shown.learn.lr_exponent)
+    )
     for section in ("data", "network", "pretrain", "learn", "board"):
         for field in dataclasses.fields(getattr(shown, section)):
             assert re.search(rf"^(# )?{field.name} = ", text, re.M), f"{section}.{field.name} is not in the example"

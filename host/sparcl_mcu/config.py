@@ -61,10 +61,10 @@ class NetworkConfig:
 class PretrainConfig:
     """Float training on the first task: dense epochs, then epochs after pruning."""
 
-    epochs: int = _within(1, 10_000, default=30)
-    fine_tune_epochs: int = _within(0, 10_000, default=10)
+    epochs: int = _within(1, 10_000, default=10)
+    fine_tune_epochs: int = _within(0, 10_000, default=5)
     learning_rate: float = _within(1e-6, 10.0, default=0.05)
-    batch: int = _within(1, 65536, default=16)
+    batch: int = _within(1, 65536, default=32)
 
 
 @dataclass(frozen=True)
