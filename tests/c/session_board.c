@@ -1,0 +1,133 @@
+/* A board for the link's tests: the real session on stdin and stdout, before a
+ * learner that learns nothing but writes every call into a checksum. Equal
+ * checksums mean that the same calls were made, once each and in order.
+ *
+ * usage: session_board INPUTS WINDOW */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sparcl/crc32.h"
+#include "sparcl/session.h"
+
+#define CLASSES 10u
+
+static uint32_t calls;
+static scl_state state = {.magic = SCL_STATE_MAGIC, .version = SCL_STATE_VERSION};
+
+static void note(char call, const void *data, size_t n)
+{
+    calls = scl_crc32(scl_crc32(calls, &call, 1), data, n);
+}
+
+static uint8_t classify(const scl_learner *learner, const int8_t *x)
+{
+    return (uint8_t)((uint8_t)(x[0] ^ x[learner->model->inputs - 1]) % CLASSES);
+}
+
+scl_err scl_reset(scl_learner *learner, const scl_config *config)
+{
+    if (config->lr_mantissa != 1 && config->lr_mantissa != 3)
+        return SCL_ERR_CONFIG;
+    state.config = *config;
+    state.step = state.seen = 0;
+    state.tasks_begun = state.task_open = 0;
+    learner->counters = (scl_counters){0};
+    calls = 0;
+    note('R', &config->seed, sizeof config->seed);
+    note('l', &config->lr_exponent, 1);
+    note('s', &config->second_pass, 1);
+    return SCL_OK;
+}
+
+scl_err scl_begin_task(scl_learner *learner)
+{
+    (void)learner;
+    if (state.task_open)
+        return SCL_ERR_TASK;
+    state.task_open = 1;
+    state.tasks_begun++;
+    note('B', NULL, 0);
+    return SCL_OK;
+}
+
+scl_err scl_end_task(scl_learner *learner)
+{
+    (void)learner;
+    if (!state.task_open)
+        return SCL_ERR_TASK;
+    state.task_open = 0;
+    note('E', NULL, 0);
+    return SCL_OK;
+}
+
+scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_t *predicted)
+{
+    if (!state.task_open)
+        return SCL_ERR_TASK;
+    if (label >= CLASSES)
+        return SCL_ERR_LABEL;
+    note('O', &label, 1);
+    note('x', x, learner->model->inputs);
+    learner->counters.steps++;
+    state.step++;
+    state.seen++;
+    *predicted = classify(learner, x);
+    return SCL_OK;
+}
+
+scl_err scl_predict(scl_learner *learner, const int8_t *x, uint8_t *predicted,
+                    const int16_t **logits)
+{
+    (void)logits;
+    learner->counters.predictions++;
+    *predicted = classify(learner, x);
+    return SCL_OK;
+}
+
+uint32_t scl_state_hash(const scl_learner *learner)
+{
+    (void)learner;
+    return calls;
+}
+
+static void send(const uint8_t *data, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(STDOUT_FILENO, data, n);
+        if (done <= 0)
+            exit(1);
+        data += done;
+        n -= (size_t)done;
+    }
+}
+
+/* Seven instructions between any two looks, across the wrap at 2^32. */
+static uint32_t count(void)
+{
+    static uint32_t now = 0u - 20u;
+    return now += 7;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3)
+        return 2;
+    uint16_t inputs = (uint16_t)atoi(argv[1]);
+    scl_model model = {
+        .hash = 0x12345678u, .inputs = inputs, .classes = CLASSES, .replay_capacity = 100};
+    scl_learner learner = {.model = &model, .state = &state};
+    scl_session_io io = {send, count, "test board", (uint8_t)atoi(argv[2])};
+    /* On the heap and no byte too long, so that the sanitizer sees any write past it. */
+    size_t frame_bytes = SCL_FRAME_BYTES(inputs);
+    uint8_t *frame = malloc(frame_bytes);
+    if (frame == NULL)
+        return 1;
+    scl_session session;
+    scl_session_init(&session, &learner, &io, frame, frame_bytes);
+    uint8_t bytes[4096];
+    ssize_t n;
+    while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0)
+        scl_session_receive(&session, bytes, (size_t)n);
+    free(frame);
+    return 0;
+}

@@ -1,0 +1,231 @@
+"""The C session, frame by frame: whatever is wrong is answered and counted, and never acted on."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+
+from link_harness import Board, Record, samples
+from sparcl_mcu.link.frames import encode
+from sparcl_mcu.link.messages import LINK_COUNTERS, Kind, Nak, Stats, Status
+
+INPUTS = 8
+X, Y = samples(40, INPUTS)
+
+
+class Talk:
+    """Raw frames to a board, in step."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.hello()
+
+    def hello(self) -> None:
+        self.board.ask(encode(Kind.HELLO, 0, b"1234"))
+        self.seq = 1
+
+    def done(self, kind: int, payload: bytes = b"") -> bytes:
+        """Ask in order; returns status and the rest."""
+        wire = encode(kind, self.seq, payload)
+        answer = self.board.ask(wire)
+        assert (answer.kind, answer.seq) == (kind | 0x80, self.seq)
+        self.seq = (self.seq + 1) & 0xFF
+        return answer.payload
+
+    def observe(self, i: int) -> bytes:
+        return self.done(Kind.OBSERVE, sample(i))
+
+    def hash(self) -> int:
+        return struct.unpack("<bI", self.done(Kind.STATE_HASH))[1]
+
+    def stats(self) -> Stats:
+        return Stats.unpack(self.done(Kind.STATS)[1:])
+
+
+def sample(i: int) -> bytes:
+    return bytes([Y[i]]) + X[i].tobytes()
+
+
+@pytest.fixture(scope="module")
+def board():
+    board = Board(INPUTS)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def talk(board):
+    talk = Talk(board)
+    assert talk.done(Kind.RESET, struct.pack("<IBbB", 1, 1, -7, 0)) == b"\0"
+    assert talk.done(Kind.BEGIN_TASK) == b"\0"
+    return talk
+
+
+def refuse(talk: Talk, wire: bytes, reasons: set[Nak], counters: set[str]) -> None:
+    """Each piece of `wire` brings one NAK and one count; nothing is acted on; the good frame is then accepted."""
+    before_hash, before = talk.hash(), talk.stats()
+    pieces = sum(bool(piece) for piece in wire.split(b"\0"))
+    talk.board.write(wire)
+    for answer in talk.board.answers(pieces):
+        assert answer.kind == Kind.NAK
+        reason, expected = answer.payload
+        assert Nak(reason) in reasons
+        assert expected == talk.seq
+    assert talk.hash() == before_hash
+    after = talk.stats()
+    assert after.steps == before.steps
+    assert sum(getattr(after, name) - getattr(before, name) for name in counters) == pieces
+    assert talk.observe(0)[:1] == b"\0"
+
+
+def test_a_flipped_byte_anywhere(talk):
+    for position in range(len(encode(Kind.OBSERVE, 0, sample(0)))):
+        for flip in (0x01, 0x80, 0xFF):
+            wire = bytearray(encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, sample(0)))
+            wire[position] ^= flip
+            # a zero made cuts the frame in two; the delimiter gone makes it longer
+            reasons = {Nak.DAMAGED, Nak.SHORT, Nak.LONG}
+            refuse(talk, bytes(wire) + b"\0", reasons, {"bad_crc", "too_short", "too_long"})
+
+
+def test_a_cut_anywhere(talk):
+    for length in range(1, len(encode(Kind.OBSERVE, 0, sample(0))) - 1):
+        wire = encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, sample(0))[:length] + b"\0"
+        expected = ({Nak.DAMAGED}, {"bad_crc"}) if length > 6 else ({Nak.SHORT}, {"too_short"})
+        refuse(talk, wire, *expected)
+
+
+@pytest.mark.parametrize("extra", [1, 2, 300, 10_000])
+def test_a_frame_longer_than_the_buffer(talk, extra):
+    refuse(talk, encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, sample(0) + b"\1" * extra), {Nak.LONG}, {"too_long"})
+
+
+@pytest.mark.parametrize("ahead", [1, 5, 100, 200])
+def test_a_frame_out_of_order(talk, ahead):
+    # refuse() asks for hash and stats first, which moves the expected number by two
+    refuse(talk, encode(Kind.OBSERVE, talk.seq + 2 + ahead & 0xFF, sample(0)), {Nak.ORDER}, {"out_of_order"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "status", "counter"),
+    [
+        (0x09, b"", Status.KIND, "unknown_kind"),
+        (0x00, b"\0\0", Status.KIND, "unknown_kind"),
+        (0x84, sample(0), Status.KIND, "unknown_kind"),
+        (Kind.NAK, b"\4\0", Status.KIND, "unknown_kind"),
+        (Kind.OBSERVE, bytes([10]) + sample(0)[1:], Status.LABEL, "refused"),
+        (Kind.OBSERVE, sample(0)[:-1], Status.LENGTH, "refused"),
+        (Kind.OBSERVE, b"", Status.LENGTH, "refused"),
+        (Kind.PREDICT, sample(0), Status.LENGTH, "refused"),
+        (Kind.HELLO, b"", Status.LENGTH, "refused"),
+        (Kind.RESET, b"", Status.LENGTH, "refused"),
+        (Kind.RESET, struct.pack("<IBbB", 1, 2, -7, 0), Status.CONFIG, "refused"),
+        (Kind.BEGIN_TASK, b"", Status.TASK, "refused"),
+        (Kind.BEGIN_TASK, b"\0", Status.LENGTH, "refused"),
+        (Kind.STATE_HASH, b"\0", Status.LENGTH, "refused"),
+    ],
+)
+def test_a_whole_frame_that_asks_for_the_impossible(talk, kind, payload, status, counter):
+    talk.observe(1)
+    before_hash, before = talk.hash(), talk.stats()
+    wire = encode(kind, talk.seq, payload)
+    answer = talk.board.ask(wire)
+    assert (answer.kind, answer.seq, answer.payload) == (kind | 0x80, talk.seq, struct.pack("b", status))
+    assert talk.board.ask(wire) == answer, "a refusal is repeated as it was"
+    talk.seq += 1
+    assert talk.hash() == before_hash
+    after = talk.stats()
+    assert getattr(after, counter) == getattr(before, counter) + 1
+    assert after.repeated == before.repeated + 1
+
+
+def test_a_repeated_frame_is_answered_from_memory(talk):
+    sent = []
+    for i in range(36):
+        sent.append((wire := encode(Kind.OBSERVE, talk.seq, sample(i)), talk.board.ask(wire)))
+        talk.seq += 1
+    before_hash, before = talk.hash(), talk.stats()
+    # HASH and STATS took two of the 32 kept replies
+    for wire, answer in sent[-30:] + sent[-30:]:
+        assert talk.board.ask(wire) == answer
+    for wire, _ in sent[:-30]:
+        assert talk.board.ask(wire).payload == bytes([Nak.ORDER, talk.seq])
+    assert talk.hash() == before_hash
+    after = talk.stats()
+    assert after.steps == before.steps == 36
+    assert after.repeated == before.repeated + 60
+    assert after.out_of_order == before.out_of_order + 6
+
+
+@pytest.mark.parametrize("kind", [Kind.RESET, Kind.BEGIN_TASK, Kind.END_TASK, Kind.PREDICT, Kind.STATE_HASH])
+def test_every_message_repeated_at_once_is_acted_on_once(talk, kind):
+    payload = {Kind.RESET: struct.pack("<IBbB", 7, 1, -7, 0), Kind.PREDICT: X[0].tobytes()}.get(kind, b"")
+    talk.observe(0)
+    if kind == Kind.BEGIN_TASK:
+        talk.done(Kind.END_TASK)
+    wire = encode(kind, talk.seq, payload)
+    first = talk.board.ask(wire)
+    talk.seq += 1
+    after_one = talk.hash()
+    assert first.payload[:1] == b"\0"
+    assert talk.board.ask(wire) == first
+    assert talk.hash() == after_one
+    assert talk.stats().predictions == (kind == Kind.PREDICT)
+
+
+def test_hello_resets_the_numbers_and_nothing_learnt(talk):
+    talk.observe(0)
+    before = talk.hash()
+    for seq in (0, 9, 200, 255):
+        answer = talk.board.ask(encode(Kind.HELLO, seq, b"abcd"))
+        assert answer.seq == seq
+        assert answer.payload[:8] == b"\0abcd\1\0" + bytes([seq + 1 & 0xFF])
+    talk.seq = 0
+    # an old number is forgotten: not a repetition any more
+    assert talk.board.ask(encode(Kind.OBSERVE, 250, sample(1))).kind == Kind.NAK
+    assert talk.hash() == before
+
+
+def test_instructions_are_summed_over_the_wrap(talk):
+    for i in range(10):
+        talk.observe(i)
+    talk.done(Kind.PREDICT, X[0].tobytes())
+    assert talk.stats().instructions == 7 * 10
+    talk.done(Kind.END_TASK)
+    talk.done(Kind.RESET, struct.pack("<IBbB", 1, 1, -7, 0))
+    assert talk.stats().instructions == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_garbage_is_answered_piece_by_piece_and_then_all_is_well(talk, seed):
+    source = random.Random(seed)
+    before_hash, before = talk.hash(), talk.stats()
+    total = 0
+    for _ in range(50):
+        garbage = (
+            bytes(source.choice([0, 1, 2, 5, source.randrange(256)]) for _ in range(source.randrange(200))) + b"\0"
+        )
+        pieces = sum(bool(piece) for piece in garbage.split(b"\0"))
+        talk.board.write(garbage)
+        assert {answer.kind for answer in talk.board.answers(pieces)} <= {Kind.NAK}
+        total += pieces
+    assert talk.hash() == before_hash
+    after = talk.stats()
+    counted = sum(getattr(after, name) for name in LINK_COUNTERS) - sum(getattr(before, name) for name in LINK_COUNTERS)
+    assert counted == total + 2  # STATS before, and the hash
+    assert talk.observe(0)[:1] == b"\0"
+
+
+def test_bytes_may_come_one_at_a_time(talk):
+    record = Record()
+    record.reset(1)
+    record.begin_task()
+    record.observe(X[:3], Y[:3])
+    for i in range(3):
+        for byte in encode(Kind.OBSERVE, talk.seq, sample(i)):
+            talk.board.write(bytes([byte]))
+        assert talk.board.answers(1)[0].payload[:1] == b"\0"
+        talk.seq += 1
+    assert talk.hash() == record.hash
