@@ -1,13 +1,16 @@
 """Experiments with a learner that writes down what it was told."""
 
 import numpy as np
+import pytest
 
 from sparcl_mcu import experiment, quantize
 from sparcl_mcu.design import mlp_specs
 from sparcl_mcu.experiment import Part, Stream
 from sparcl_mcu.learners.base import Inputs, Labels, LearnSettings, SecondPass
 from sparcl_mcu.learners.simulated import SimulatedLearner
+from sparcl_mcu.network import Network
 from sparcl_mcu.pretrain import FloatLayer
+from sparcl_mcu.references import Job, References, ReferencesError, first_disagreement
 from sparcl_mcu.sparsity import Block
 
 CLASSES = 6
@@ -108,8 +111,9 @@ def test_joint_run_is_one_shuffled_task_after_an_empty_one() -> None:
     assert outcome.accuracy.tolist() == [[1.0, 1.0, 1.0]]
 
 
-def test_without_replay_costs_as_many_training_passes_as_with_it() -> None:
-    """The control is fair only if a streamed sample gets as many updates."""
+@pytest.fixture
+def tiny() -> Network:
+    """Two inputs, eight hidden values, random weights."""
     rng = np.random.default_rng(0)
     layers = tuple(
         FloatLayer(
@@ -121,8 +125,12 @@ def test_without_replay_costs_as_many_training_passes_as_with_it() -> None:
         for spec in mlp_specs(2, CLASSES, [8], 1.0, Block(1, 1))
     )
     x = np.concatenate([p.x for p in STREAM.train]).astype(np.float32)
-    network = quantize.quantise(layers, quantize.input_scaling(x, "range"), x, "tiny")
-    learner = SimulatedLearner(network, 20)
+    return quantize.quantise(layers, quantize.input_scaling(x, "range"), x, "tiny")
+
+
+def test_without_replay_costs_as_many_training_passes_as_with_it(tiny: Network) -> None:
+    """The control is fair only if a streamed sample gets as many updates."""
+    learner = SimulatedLearner(tiny, 20)
     passes = [
         experiment.run(learner, STREAM, LearnSettings(second_pass=second), epochs=1, on_progress=lambda *_: None).stats[
             "training_passes"
@@ -134,3 +142,24 @@ def test_without_replay_costs_as_many_training_passes_as_with_it() -> None:
         learner, STREAM, LearnSettings(second_pass=SecondPass.REPEAT), epochs=1, on_progress=lambda *_: None
     )
     assert joint.stats["training_passes"] == 300
+
+
+def test_reference_learners_run_in_the_background_and_equal_a_run_in_the_foreground(tiny: Network) -> None:
+    settings = LearnSettings(seed=3)
+    progress: list[tuple[int, int]] = []
+    with References(Job(tiny, STREAM, settings, epochs=1, replay_capacity=20)) as references:
+        outcomes = references.outcomes(lambda done, total: progress.append((done, total)))
+    here = experiment.run(SimulatedLearner(tiny, 20), STREAM, settings, epochs=1, on_progress=lambda *_: None)
+    assert [stage.state_hash for stage in outcomes["simulated"].stages] == [stage.state_hash for stage in here.stages]
+    assert all(stage.state_hash is None for stage in outcomes["float"].stages)
+    assert progress[-1][0] == progress[-1][1]
+    assert first_disagreement(here, outcomes["simulated"]) is None
+    other = experiment.run(SimulatedLearner(tiny, 19), STREAM, settings, epochs=1, on_progress=lambda *_: None)
+    assert first_disagreement(other, outcomes["simulated"]) == 0
+
+
+def test_a_reference_process_that_dies_is_named(tiny: Network) -> None:
+    with References(Job(tiny, STREAM, LearnSettings(), epochs=10_000, replay_capacity=20)) as references:
+        references._process.kill()
+        with pytest.raises(ReferencesError, match="ended early"):
+            references.outcomes(lambda *_: None)
