@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .sparsity import Block, block_count
 
@@ -26,7 +27,7 @@ def mlp_specs(inputs: int, classes: int, hidden: Sequence[int], density: float, 
     """
     sizes = [inputs, *hidden, classes]
     specs = []
-    for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(sizes)):
         sparse = i < len(hidden) and density < 1
         spec = LayerSpec(f"fc{i + 1}", before, after, density if sparse else 1.0, block if sparse else Block(1, 1))
         block_count((after, before), spec.block)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class Network:
     def __post_init__(self) -> None:
         if not self.layers:
             raise NetworkError("a network needs at least one layer")
-        for before, after in zip(self.layers, self.layers[1:], strict=False):
+        for before, after in pairwise(self.layers):
             if before.outputs != after.inputs:
                 raise NetworkError(
                     f"layer {after.name!r} takes {after.inputs} inputs, but {before.name!r} gives {before.outputs}"
@@ -157,7 +157,8 @@ class Network:
         if not np.isfinite(flat).all():
             raise NetworkError("the samples hold NaN or infinite values; clean the data first (sparcl data check)")
         scaled = (flat - self.offset) * self.gain * np.float32(2.0**-self.input_exponent)
-        return np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+        quantised: NDArray[np.int8] = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+        return quantised
 
     @cached_property
     def fingerprint(self) -> int:
@@ -198,9 +199,7 @@ def save(network: Network, path: Path) -> None:
     arrays = _arrays(network) | {"meta": np.frombuffer(_describe(network).encode(), dtype=np.uint8)}
     with open(part, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    part.replace(path)
 
 
 def load(path: Path) -> Network:
@@ -227,16 +226,7 @@ def load(path: Path) -> Network:
         raise NetworkError(f"{path} does not exist; make one with: sparcl pretrain") from None
     except SparclError as error:
         raise NetworkError(f"{path}: {error}") from None
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-    ) as error:
+    except Exception as error:  # zipfile, NumPy and json raise nearly anything on a damaged file
         raise NetworkError(
             f"{path} is not a readable .sparcl file ({error}); pretrain again or restore a copy"
         ) from None

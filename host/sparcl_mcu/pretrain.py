@@ -54,8 +54,7 @@ def pretrain(
     The loss is a softmax over the classes that occur in y only, so that logits of classes still to come are not
     pushed down. `on_epoch(done, total, training accuracy)` reports progress. Raises PretrainError.
     """
-    import torch
-
+    torch = _torch()
     if len(x) == 0:
         raise PretrainError("there is no sample to pretrain on")
     if settings.epochs < 1 or settings.fine_tune_epochs < 0 or settings.batch < 1:
@@ -90,9 +89,16 @@ def pretrain(
     )
 
 
+def _torch() -> Any:
+    """torch, imported when it is needed: it takes seconds, and its annotations are not complete enough to check."""
+    import torch
+
+    return torch
+
+
 def _start(specs: tuple[LayerSpec, ...], generator: Any) -> tuple[list[Any], list[Any]]:
     """He initialisation; biases 0."""
-    import torch
+    torch = _torch()
 
     weights = []
     for spec in specs:
@@ -110,7 +116,6 @@ def _forward(x: Any, weights: list[Any], biases: list[Any], masks: list[Any]) ->
 
 
 def _prune(weight: Any, spec: LayerSpec) -> Any:
-    import torch
-
+    torch = _torch()
     score = np.abs(weight.detach().numpy()).astype(np.float64)
     return torch.from_numpy(top_blocks(score, spec.density, spec.block).astype(np.float32))

@@ -55,7 +55,8 @@ def block_count(shape: tuple[int, int], block: Block) -> int:
 def block_sum(values: NDArray[np.float64], block: Block) -> NDArray[np.float64]:
     """Sum of each block: (outputs, inputs) -> (outputs / rows, inputs / cols)."""
     outputs, inputs = values.shape
-    return values.reshape(outputs // block.rows, block.rows, inputs // block.cols, block.cols).sum(axis=(1, 3))
+    tiles = values.reshape(outputs // block.rows, block.rows, inputs // block.cols, block.cols)
+    return np.asarray(tiles.sum(axis=(1, 3)))
 
 
 def expand(blocks: Mask, block: Block) -> Mask:

@@ -7,7 +7,6 @@ arrays are written by `_array`.
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -136,4 +135,4 @@ def _write(path: Path, text: str) -> None:
         return
     part = path.with_name(path.name + ".part")
     part.write_text(text)
-    os.replace(part, path)
+    part.replace(path)

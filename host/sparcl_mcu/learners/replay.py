@@ -25,9 +25,8 @@ class ReplayBuffer:
     def insert(self, x: NDArray[np.int8], y: int, seed: int, step: int) -> None:
         """Offer one sample."""
         self.seen += 1
-        if self.seen <= self.capacity:
-            slot = self.seen - 1
-        else:
+        slot = self.seen - 1
+        if self.seen > self.capacity:
             slot = pick(hash32(seed, Stream.RESERVOIR, step), self.seen)
         if slot < self.capacity:
             self.x[slot], self.y[slot] = x, y

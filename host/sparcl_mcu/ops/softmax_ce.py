@@ -14,6 +14,6 @@ def gradient(z: Ints, label: int) -> Ints:
     z: int16 logits, unit 1/32. Probabilities are not rounded to 8 bits: that would lose small gradients.
     """
     e = nx.EXP_TABLE[np.minimum(z.max() - z, 255)]
-    g = (e << 15) // e.sum()
+    g: Ints = (e << 15) // e.sum()
     g[label] -= 1 << 15
     return g
