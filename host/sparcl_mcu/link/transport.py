@@ -42,6 +42,7 @@ class Transport:
         self._next_seq = 0
         self._waiting: deque[_Request] = deque()
         self._gone_back: int | None = None  # sequence number from which the window was sent again
+        self._stale_naks = 0  # that frames sent before that will still bring
         self._resends = 0  # since the oldest frame was answered
         self._heard = 0.0  # when the last whole frame came
         self._probes = 0  # since then, in silence
@@ -130,9 +131,13 @@ class Transport:
             return
         reason, expected = frame.payload
         index = self._index(expected)
-        if index is None or expected == self._gone_back or self._waiting[index].reply is not None:
+        if index is None or self._waiting[index].reply is not None:
+            return
+        if expected == self._gone_back and self._stale_naks > 0:
+            self._stale_naks -= 1
             return
         self._gone_back = expected
+        self._stale_naks = len(self._waiting) - index - 1
         name = Nak(reason).name if reason in set(Nak) else str(reason)
         self._resend([self._waiting[i] for i in range(index, len(self._waiting))], f"NAK {name}")
 

@@ -1,0 +1,120 @@
+"""Exactly once: frames dropped, repeated, damaged and cut at random in both directions, before the real C session."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from link_harness import Board, Record, classes_of, samples
+from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.link.client import Client
+
+INPUTS = 8
+
+
+class BadLine:
+    """A ByteStream that hurts a share of the frames, each way, and now and then adds bytes of its own."""
+
+    name = "the bad line"
+
+    def __init__(self, board: Board, seed: int, share: float) -> None:
+        self.board, self.random, self.share = board, random.Random(seed), share
+        self.hurt = 0
+        self._up = self._down = b""
+
+    def write(self, data: bytes) -> None:
+        *frames, self._up = (self._up + data).split(b"\0")
+        self.board.write(b"".join(self._pass(frame + b"\0") for frame in frames))
+
+    def read(self, timeout: float) -> bytes:
+        *frames, self._down = (self._down + self.board.read(timeout)).split(b"\0")
+        return b"".join(self._pass(frame + b"\0") for frame in frames)
+
+    def close(self) -> None:
+        self.board.close()
+
+    def _pass(self, frame: bytes) -> bytes:
+        if self.random.random() >= self.share:
+            return frame
+        self.hurt += 1
+        position = self.random.randrange(len(frame))
+        return self.random.choice(
+            [
+                b"",
+                frame * 2,
+                frame * 3,
+                frame[:position],
+                frame[:position] + bytes([frame[position] ^ self.random.randrange(1, 256)]) + frame[position + 1 :],
+                self.random.randbytes(position) + frame,
+            ]
+        )
+
+
+@pytest.mark.parametrize("share", [0.04, 0.2])
+@pytest.mark.parametrize("window", [1, 7, 32])
+@pytest.mark.parametrize("seed", range(2))
+def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
+    line = BadLine(Board(INPUTS, window), seed, share)
+    client = Client(line, timeout=0.8)
+    half = 20 if window == 1 else 80  # a window of 1 waits out every loss
+    x, y = samples(2 * half, INPUTS, seed)
+    record = Record()
+    client.reset(LearnSettings(seed=seed))
+    record.reset(seed)
+    for task in (slice(0, half), slice(half, 2 * half)):
+        client.begin_task()
+        assert np.array_equal(client.observe(x[task], y[task]), classes_of(x[task]))
+        client.end_task()
+        record.begin_task()
+        record.observe(x[task], y[task])
+        record.end_task()
+    assert np.array_equal(client.predict(x[:half]), classes_of(x[:half]))
+    assert client.state_hash() == record.hash
+    stats = client.stats()
+    assert (stats.steps, stats.predictions) == (2 * half, half)
+    assert line.hurt > 0
+    if share > 0.1:
+        assert client.counters.retries > 0
+        assert stats.bad_crc + stats.too_short + stats.too_long > 0
+    client.close()
+
+
+def test_a_lost_reply_is_asked_for_at_once_not_after_a_silence():
+    board = Board(INPUTS, 8)
+    line = BadLine(board, 0, 0.0)
+    client = Client(line, timeout=80)  # a silence would take 10 s
+    client.hello()
+    passed = 0
+    keep = line._pass
+
+    def lose_one_reply(frame: bytes) -> bytes:
+        nonlocal passed
+        passed += 1
+        return b"" if passed == 12 else keep(frame)
+
+    line._pass = lose_one_reply
+    x, _ = samples(40, INPUTS)
+    assert np.array_equal(client.predict(x), classes_of(x))
+    assert client.counters.retries == 1
+    assert client.stats().repeated == 1
+    client.close()
+
+
+def test_a_damaged_frame_costs_one_window_not_one_a_nak():
+    board = Board(INPUTS, 16)
+    client = Client(board, timeout=80)
+    client.hello()
+    write, x = board.write, samples(64, INPUTS)[0]
+
+    def damage_once(data: bytes) -> None:
+        board.write = write
+        write(bytes([data[0], data[1] ^ 0x40]) + data[2:])
+
+    board.write = damage_once
+    assert np.array_equal(client.predict(x), classes_of(x))
+    assert client.counters.retries == 16
+    assert client.counters.naks == 16
+    assert client.stats().predictions == 64
+    client.close()
