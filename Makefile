@@ -1,0 +1,59 @@
+# Every target is one command. `make help` lists them.
+PYTHON ?= python3
+BOARD ?= native
+VENV := .venv
+BIN := $(VENV)/bin
+SPARCL := $(BIN)/sparcl
+# Where torch comes from: on Linux the default wheel brings several GB of CUDA libraries. The installation page of
+# pytorch.org names the index of the CPU wheels; `make setup TORCH="--index-url URL"` takes the wheel from there.
+TORCH ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format doctor results clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/ready ## make the virtual environment with everything the demo and the tests need
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): about 1 GB of disk and 2 minutes, once."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "sparcl-mcu needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	    { echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@echo "[1/3] torch" && $(BIN)/pip install --quiet --constraint constraints.txt $(TORCH) torch
+	@echo "[2/3] build tools" && $(BIN)/pip install --quiet --constraint constraints.txt setuptools
+	@echo "[3/3] sparcl-mcu, PlatformIO and the rest" && \
+	    $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup ## the main job on real digits, from pretraining to the report (BOARD=qemu_m4 for an emulated Cortex-M4)
+	@$(SPARCL) demo --board $(BOARD)
+
+test: setup ## all tests; emulated boards are left out, and listed, where their tools are missing (never in CI)
+	@$(BIN)/pytest $(PYTEST)
+
+lint: setup ## style, types and static analysis of Python and C
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
+	    -I firmware/lib/sparcl/include firmware/lib/sparcl/src
+
+format: setup ## rewrite Python and C in the house style
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+doctor: setup ## what is installed, what is missing, and the command to get it
+	@$(SPARCL) doctor
+
+results: setup ## the figures of docs/results, measured again (10 seeds; about 5 minutes)
+	@$(BIN)/python -m sparcl_tools.results
+
+clean: ## remove what builds made; runs/ stays
+	rm -rf .pio build $(VENV)
