@@ -87,7 +87,11 @@ class Graph:
             known.add(node.name)
         if not self.nodes or self.nodes[-1].op != "dense" or self.nodes[-1].relu:
             raise GraphError("the last layer must be dense, without ReLU: it gives the logits")
-        unused = known - {s for node in self.nodes for s in node.sources} - {self.nodes[-1].name}
+        used = [s for node in self.nodes for s in node.sources]
+        crowded = [name for name in known if used.count(name) > 2]
+        if crowded:
+            raise GraphError(f"{', '.join(crowded)} feeds more than two layers")
+        unused = known - set(used) - {self.nodes[-1].name}
         if unused:
             raise GraphError(f"nothing uses {', '.join(sorted(unused))}")
         _ = self.shapes, self.scales  # refuse what does not compose here and now

@@ -135,6 +135,24 @@ class Network:
         many each."""
         return self.weights[node.name].slots * self.positions(node)
 
+    @property
+    def macs_forward(self) -> int:
+        """Multiply-accumulates of one forward pass, padding included; likewise the two below for backward."""
+        return sum(self.macs(node) for node in self.weighted())
+
+    @property
+    def macs_input_grad(self) -> int:
+        return sum(self.macs(node) for node in self.weighted() if set(node.sources) & self.graph.learns)
+
+    @property
+    def macs_weight_grad(self) -> int:
+        return sum(self.macs(node) for node in self.trainable())
+
+    def error_terms(self, node: Node) -> int:
+        """Most products of int8 by int8 that can meet in one input error of a layer, two branches counted."""
+        taps = node.window.kernel[0] * node.window.kernel[1] if node.window else 1
+        return 2 * taps * (1 if node.op == "depthwise" else len(self.weights[node.name].bias))
+
     def __post_init__(self) -> None:
         graph = self.graph
         if not 2 <= self.classes <= 255:
@@ -165,6 +183,8 @@ class Network:
                 f"{fan_in} inputs of int8 x int8 and a bias up to {room} could overflow the 32-bit accumulator; "
                 "use fewer inputs or a larger weight exponent"
             )
+        if self.error_terms(node) * 127 * 127 >= 1 << 31:
+            raise NetworkError(f"{self.error_terms(node)} terms of an input error could overflow 32 bits")
         if self.positions(node) * 127 * 127 * 3 >= 1 << 31:
             raise NetworkError(
                 f"a weight gradient over {self.positions(node)} positions could overflow the 32-bit accumulator"

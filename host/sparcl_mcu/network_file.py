@@ -66,7 +66,9 @@ def load(path: Path) -> Network:
     except SparclError as error:
         raise NetworkError(f"{path}: {error}") from None
     except Exception as error:  # zipfile, NumPy and json raise nearly anything on a damaged file
-        raise NetworkError(f"{path} is not a readable .sparcl file ({error}); pretrain again or restore a copy") from None
+        raise NetworkError(
+            f"{path} is not a readable .sparcl file ({error}); pretrain again or restore a copy"
+        ) from None
 
 
 def _node(entry: dict[str, Any]) -> Node:

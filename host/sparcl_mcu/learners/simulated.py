@@ -170,9 +170,11 @@ class SimulatedLearner(StepLearner):
             elif isinstance(operator, ops.Weighted):
                 weights = self.layers[node.name].start
                 v = operator.input_grad(node, self.layers[node.name].hi, d, shape)
-                v = activation.rsr_channels(v, weights.exponent - weights.exponents.astype(np.int64)) if len(
-                    weights.exponents
-                ) > 1 else v
+                v = (
+                    activation.rsr_channels(v, weights.exponent - weights.exponents.astype(np.int64))
+                    if len(weights.exponents) > 1
+                    else v
+                )
                 found.append((source, (v, e + weights.exponent)))
         return found
 

@@ -66,14 +66,13 @@ class StepLearner(ABC):
         self.backward_passes += self._train(x, label)
 
     def stats(self) -> dict[str, int]:
-        slots = [layer.slots for layer in self.network.layers]
         return {
             "steps": self.step,
             "training_passes": self.training_passes,
             "backward_passes": self.backward_passes,
-            "macs_forward": self.training_passes * sum(slots),
-            "macs_input_grad": self.backward_passes * sum(slots[1:]),
-            "macs_weight_grad": self.backward_passes * sum(slots),
+            "macs_forward": self.training_passes * self.network.macs_forward,
+            "macs_input_grad": self.backward_passes * self.network.macs_input_grad,
+            "macs_weight_grad": self.backward_passes * self.network.macs_weight_grad,
         }
 
     @abstractmethod

@@ -26,9 +26,7 @@ class MaxPool(Unweighted):
 
     def float_forward(self, functional: Any, node: Node, xs: list[Any], weight: Any, bias: Any) -> Any:
         window = window_of(node)
-        return functional.max_pool2d(
-            float_pad(functional, xs[0], window, float("-inf")), window.kernel, window.stride
-        )
+        return functional.max_pool2d(float_pad(functional, xs[0], window, float("-inf")), window.kernel, window.stride)
 
     def forward(self, node: Node, xs: list[Ints]) -> tuple[Ints, Ints]:
         seen = patches(xs[0] + 128, window_of(node))  # padding becomes 0, below every real value
@@ -74,7 +72,5 @@ class AveragePool(Unweighted):
     def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> tuple[Ints, int]:
         window = window_of(node)
         kh, kw = window.kernel
-        spread = np.broadcast_to(
-            (d * self.reciprocal(node))[:, :, None, None, :], (*d.shape[:2], kh, kw, d.shape[2])
-        )
+        spread = np.broadcast_to((d * self.reciprocal(node))[:, :, None, None, :], (*d.shape[:2], kh, kw, d.shape[2]))
         return scatter(spread, window, shape), -15
