@@ -61,10 +61,7 @@ class Depthwise(ctypes.Structure):
 class CWindow(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_uint16) for name in ("in_h", "in_w", "channels", "out_h", "out_w")),
-        *(
-            (name, ctypes.c_uint8)
-            for name in ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left")
-        ),
+        *((name, ctypes.c_uint8) for name in ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left")),
     )
 
 

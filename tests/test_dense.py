@@ -64,9 +64,7 @@ def test_input_grad(case: tuple[Layer, Rng, int]) -> None:
     rows, fan_in = layer.masters.shape
     memory = Memory()
     d, v = memory.inputs(mantissas(rng, rows)), memory.outputs(fan_in, np.int32)
-    getattr(runtime_library(), f"scl_dense_input_grad_{layer.kernel}")(
-        ctypes.byref(layer.c()), vec(d, -9), pointer(v)
-    )
+    getattr(runtime_library(), f"scl_dense_input_grad_{layer.kernel}")(ctypes.byref(layer.c()), vec(d, -9), pointer(v))
     assert v.tolist() == DENSE.input_grad(NODE, layer.hi, d.astype(np.int64), (1, 1, fan_in)).ravel().tolist()
     memory.check()
     layer.memory.check()

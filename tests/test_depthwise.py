@@ -80,9 +80,7 @@ def cases(draw: st.DrawFn, *, frozen: bool | None = None) -> Case:
     weights = masters(rng, np.ones((channels, kernel[0] * kernel[1]), np.bool_))
     bias = np.concatenate([biases(rng, 1, int(e) + e_x) for e in exponents])
     frozen = draw(st.booleans()) if frozen is None else frozen
-    return Case(
-        Node("dw", "depthwise", ("input",), window=window), shape, weights, exponents, bias, frozen, rng, e_x
-    )
+    return Case(Node("dw", "depthwise", ("input",), window=window), shape, weights, exponents, bias, frozen, rng, e_x)
 
 
 @settings(max_examples=200)
