@@ -20,4 +20,16 @@ OPERATORS: dict[str, Operator] = {
     "add": Add(),
 }
 
-__all__ = ["OPERATORS", "Operator", "OperatorError", "Unweighted", "Weighted"]
+__all__ = [
+    "OPERATORS",
+    "Add",
+    "AveragePool",
+    "Conv2d",
+    "DenseOp",
+    "Depthwise",
+    "MaxPool",
+    "Operator",
+    "OperatorError",
+    "Unweighted",
+    "Weighted",
+]

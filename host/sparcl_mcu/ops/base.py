@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import SparclError
 from ..numerics import Ints
+from ..sparsity import SparsityError, block_count
 
 if TYPE_CHECKING:
     from ..graph import Node, Shape
@@ -32,6 +33,18 @@ class Operator(ABC):
     @abstractmethod
     def float_forward(self, functional: Any, node: Node, xs: list[Any], weight: Any, bias: Any) -> Any:
         """torch: maps float32 (n, channels, height, width) -> the same, before ReLU. weight (rows, fan_in)."""
+
+
+def check_matrix(node: Node, rows: int, fan_in: int) -> None:
+    """Refuse a weight matrix that the kernels cannot hold or that the layer's blocks do not divide."""
+    if not (1 <= rows <= 65535 and 1 <= fan_in <= 65535):
+        raise OperatorError(f"{rows} outputs of {fan_in} inputs each; both must lie within 1 .. 65535")
+    if not 0 < node.density <= 1:
+        raise OperatorError(f"density {node.density}; it must be above 0 and at most 1")
+    try:
+        block_count((rows, fan_in), node.block)
+    except SparsityError as error:
+        raise OperatorError(str(error)) from None
 
 
 class Weighted(Operator):

@@ -9,23 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..numerics import Ints
-from .base import OperatorError, Weighted
-from .window import float_pad, out_shape, patches, scatter, window_of
+from .base import Weighted, check_matrix
+from .window import check_kernel, float_pad, out_size, patches, scatter, window_of
 
 if TYPE_CHECKING:
     from ..graph import Node, Shape
 
-KERNELS = (1, 3, 5)
-
 
 class Conv2d(Weighted):
     def shape(self, node: Node, sources: list[Shape]) -> Shape:
-        shape = out_shape(node, sources, node.outputs)
-        if node.outputs < 1:
-            raise OperatorError("a convolution needs at least one output channel")
-        kh, kw = window_of(node).kernel
-        if kh not in KERNELS or kw not in KERNELS:
-            raise OperatorError(f"a kernel of {kh}x{kw}; sides of 1, 3 and 5 are supported")
+        check_kernel(window_of(node).kernel)
+        shape = (*out_size(node, sources), node.outputs)
+        check_matrix(node, node.outputs, self.fan_in(node, sources))
         return shape
 
     def fan_in(self, node: Node, sources: list[Shape]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..numerics import Ints
-from .base import OperatorError, Weighted
+from .base import OperatorError, Weighted, check_matrix
 
 if TYPE_CHECKING:
     from ..graph import Node, Shape
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 class DenseOp(Weighted):
     def shape(self, node: Node, sources: list[Shape]) -> Shape:
-        if len(sources) != 1 or node.outputs < 1 or node.window is not None:
-            raise OperatorError("a dense layer takes one source, at least one output and no window")
+        if len(sources) != 1 or node.window is not None:
+            raise OperatorError(f"a dense layer takes one source, not {len(sources)}, and no window")
+        check_matrix(node, node.outputs, self.fan_in(node, sources))
         return (1, 1, node.outputs)
 
     def fan_in(self, node: Node, sources: list[Shape]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..numerics import Ints
 from .base import OperatorError, Weighted
-from .window import float_pad, out_shape, patches, scatter, window_of
+from .window import check_kernel, float_pad, out_size, patches, scatter, window_of
 
 if TYPE_CHECKING:
     from ..graph import Node, Shape
@@ -21,10 +21,8 @@ class Depthwise(Weighted):
     def shape(self, node: Node, sources: list[Shape]) -> Shape:
         if node.density < 1:
             raise OperatorError("depthwise kernels are too small to prune; leave density at 1")
-        kh, kw = window_of(node).kernel
-        if kh not in (1, 3, 5) or kw not in (1, 3, 5):
-            raise OperatorError(f"a kernel of {kh}x{kw}; sides of 1, 3 and 5 are supported")
-        return out_shape(node, sources, sources[0][2])
+        check_kernel(window_of(node).kernel)
+        return (*out_size(node, sources), sources[0][2])
 
     def fan_in(self, node: Node, sources: list[Shape]) -> int:
         kh, kw = window_of(node).kernel
@@ -41,7 +39,8 @@ class Depthwise(Weighted):
 
     def forward(self, node: Node, hi: Ints, x: Ints) -> Ints:
         seen = patches(x, window_of(node))
-        return np.einsum("yxklc,ckl->yxc", seen, hi.reshape(-1, *seen.shape[2:4]))
+        acc: Ints = np.einsum("yxklc,ckl->yxc", seen, hi.reshape(-1, *seen.shape[2:4]))
+        return acc
 
     def input_grad(self, node: Node, hi: Ints, d: Ints, shape: Shape) -> Ints:
         window = window_of(node)
@@ -50,4 +49,5 @@ class Depthwise(Weighted):
 
     def weight_grad(self, node: Node, d: Ints, x: Ints) -> Ints:
         seen = patches(x, window_of(node))
-        return np.einsum("yxc,yxklc->ckl", d, seen).reshape(d.shape[2], -1)
+        gradient: Ints = np.einsum("yxc,yxklc->ckl", d, seen)
+        return gradient.reshape(d.shape[2], -1)

@@ -9,10 +9,16 @@ import numpy as np
 from .. import numerics as nx
 from ..numerics import Ints
 from .base import OperatorError, Unweighted
-from .window import float_pad, out_shape, patches, scatter, window_of
+from .window import float_pad, out_size, patches, scatter, window_of
 
 if TYPE_CHECKING:
     from ..graph import Node, Shape
+
+
+def _pooled(node: Node, sources: list[Shape]) -> Shape:
+    if node.relu:
+        raise OperatorError("a pool has no ReLU; give it to the layer before")
+    return (*out_size(node, sources), sources[0][2])
 
 
 class MaxPool(Unweighted):
@@ -22,7 +28,7 @@ class MaxPool(Unweighted):
         kernel = window_of(node).kernel
         if kernel not in ((2, 2), (3, 3), (1, 2), (1, 3)):
             raise OperatorError(f"a max pool of {kernel[0]}x{kernel[1]}; 2x2, 3x3, 1x2 and 1x3 are supported")
-        return out_shape(node, sources, sources[0][2])
+        return _pooled(node, sources)
 
     def float_forward(self, functional: Any, node: Node, xs: list[Any], weight: Any, bias: Any) -> Any:
         window = window_of(node)
@@ -49,7 +55,7 @@ class AveragePool(Unweighted):
             raise OperatorError("an average pool takes padding 'valid' only")
         if self._positions(node) > 4096:
             raise OperatorError(f"an average over {self._positions(node)} positions; at most 4096 are supported")
-        return out_shape(node, sources, sources[0][2])
+        return _pooled(node, sources)
 
     @staticmethod
     def _positions(node: Node) -> int:

@@ -19,19 +19,29 @@ def window_of(node: Node) -> Window:
     return node.window
 
 
-def out_shape(node: Node, sources: list[Shape], channels: int) -> Shape:
-    """Output shape of a windowed operator; raises OperatorError with the numbers when the window does not fit."""
+def check_kernel(kernel: tuple[int, int]) -> None:
+    """Sides that convolutions have kernels for."""
+    if not set(kernel) <= {1, 3, 5}:
+        raise OperatorError(f"a kernel of {kernel[0]}x{kernel[1]}; sides of 1, 3 and 5 are supported")
+
+
+def out_size(node: Node, sources: list[Shape]) -> tuple[int, int]:
+    """Height and width a windowed operator gives; raises OperatorError with the numbers when the window does not
+    fit."""
     if len(sources) != 1:
         raise OperatorError(f"it takes one source, not {len(sources)}")
     window = window_of(node)
     (kh, kw), (sh, sw) = window.kernel, window.stride
-    height, width, _ = sources[0]
-    if window.padding not in ("same", "valid") or not (1 <= sh <= 255 and 1 <= sw <= 255 and kh >= 1 and kw >= 1):
-        raise OperatorError(f"kernel {kh}x{kw}, stride {sh}x{sw}, padding {window.padding!r} is not supported")
-    oh, ow = window.out(height, width)
-    if oh < 1 or ow < 1:
+    height, width, channels = sources[0]
+    if not all(1 <= side <= 255 for side in (kh, kw, sh, sw)):
+        raise OperatorError(f"a kernel of {kh}x{kw} with stride {sh}x{sw}; all four must lie within 1 .. 255")
+    if not all(1 <= side <= 65535 for side in sources[0]):
+        raise OperatorError(f"a map of {height}x{width}x{channels}; all three must lie within 1 .. 65535")
+    if window.padding not in ("same", "valid"):
+        raise OperatorError(f"padding {window.padding!r}; 'same' and 'valid' are supported")
+    if window.padding == "valid" and (kh > height or kw > width):
         raise OperatorError(f"a kernel of {kh}x{kw} with padding 'valid' does not fit a map of {height}x{width}")
-    return oh, ow, channels
+    return window.out(height, width)
 
 
 def patches(x: Ints, window: Window) -> Ints:
