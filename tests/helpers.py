@@ -95,7 +95,7 @@ def random_graph_network(graph: Graph, seed: int) -> Network:
 
 def _largest(network: FloatNetwork, x: NDArray[np.float64]) -> dict[str, float]:
     """Largest output of every layer, by the operators' own NumPy forward on real numbers."""
-    largest = {name: 0.0 for name in network.graph.shapes}
+    largest = dict.fromkeys(network.graph.shapes, 0.0)
     for sample in x:
         maps: dict[str, Any] = {INPUT: sample.reshape(network.graph.input_shape)}
         for node in network.graph.nodes:

@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from .graph import INPUT, Graph, GraphError, Node, Shape, Window
-from .sparsity import Block, SparsityError, block_count
+from .sparsity import Block
 
 SINGLE = Block(1, 1)
 
 
 class Builder(Protocol):
-    """What `NETWORKS` holds. Raises GraphError for a shape the network cannot take, and SparsityError naming the
-    layer that blocks do not divide."""
+    """What `NETWORKS` holds. Raises GraphError for a shape the network cannot take or blocks that do not divide a
+    layer."""
 
     def __call__(self, shape: Sequence[int], classes: int, *, density: float = 1.0, block: Block = SINGLE) -> Graph: ...
 
@@ -38,21 +38,21 @@ def mlp(
         for i, size in enumerate(hidden)
     ]
     head = _head(nodes[-1].name if nodes else INPUT, classes, name=f"fc{len(hidden) + 1}")
-    return _graph((1, 1, math.prod(shape)), [*nodes, head])
+    return Graph((1, 1, math.prod(shape)), (*nodes, head))
 
 
 def lenet(shape: Sequence[int], classes: int, density: float = 1.0, block: Block = SINGLE) -> Graph:
     """LeNet-like: two 5x5 convolutions, each halved by a max pool, and two dense layers."""
-    return _graph(
+    return Graph(
         _image(shape),
-        [
+        (
             _conv("conv1", INPUT, 8, kernel=5),
             _max_pool("pool1", "conv1"),
             _conv("conv2", "pool1", 16, kernel=5, density=density, block=block),
             _max_pool("pool2", "conv2"),
             _dense("fc1", "pool2", 64, density=density, block=block),
             _head("fc1", classes),
-        ],
+        ),
     )
 
 
@@ -188,15 +188,4 @@ def _pooled(shape: Shape, nodes: list[Node], classes: int) -> Graph:
     last = nodes[-1].name
     height, width, _ = Graph(shape, (*nodes, _head(last, classes))).shapes[last]
     pool = Node("pool", "avg_pool", (last,), window=Window((height, width), padding="valid"))
-    return _graph(shape, [*nodes, pool, _head("pool", classes)])
-
-
-def _graph(shape: Shape, nodes: list[Node]) -> Graph:
-    graph = Graph(shape, tuple(nodes))
-    for node in graph.nodes:
-        if node.weighted:
-            try:
-                block_count((graph.weight_rows(node), graph.fan_in(node)), node.block)
-            except SparsityError as error:
-                raise SparsityError(f"layer {node.name!r}: {error}") from None
-    return graph
+    return Graph(shape, (*nodes, pool, _head("pool", classes)))

@@ -18,7 +18,7 @@ from .errors import SparclError
 from .graph import Graph, Node
 from .sparsity import Mask, top_blocks
 
-NORM_EPSILON = 1e-5
+NORM_EPSILON = 1e-3  # a channel that hardly varies must not blow up the exponent its layer shares
 NORM_SAMPLES = 1024  # samples the folded means and variances are taken from
 
 

@@ -7,16 +7,23 @@ tensors are `Any` here. Maps are (n, channels, height, width).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from . import ops
 from .graph import INPUT, Graph, Node
 
 
+@cache
 def torch() -> Any:
-    """The torch module."""
+    """The torch module, set to one thread.
+
+    At batch 1 a second thread makes nothing faster and waits in a loop, up to 50 times slower on a busy machine;
+    with one, sums do not depend on the number of cores either.
+    """
     import torch as module
 
+    module.set_num_threads(1)
     return module
 
 
