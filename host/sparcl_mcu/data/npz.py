@@ -7,6 +7,7 @@
 | domain_train, domain_test (optional, both) | (n,) | integer; person, device or recording |
 | classes (optional) | (C,) | text; names of the classes |
 
+Colour images may stand as JPEG instead (`jpeg.py`): jpeg_train and off_train in place of x_train, the same for test.
 Other arrays are allowed and ignored; `sparcl data check` names them.
 """
 
@@ -18,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from . import jpeg
 from .dataset import Array, DataError, DataSet, checked
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "domain_train", "domain_test", "classes")
+JPEG = {"x_train": ("jpeg_train", "off_train"), "x_test": ("jpeg_test", "off_test")}
 
 
 def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
@@ -28,7 +31,12 @@ def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Array] = {key: file[key] for key in ARRAYS if key in file.files}
-            ignored = tuple(key for key in file.files if key not in ARRAYS)
+            used = set(arrays)
+            for key, (images, offsets) in JPEG.items():
+                if key not in arrays and images in file.files and offsets in file.files:
+                    arrays[key] = jpeg.decode(file[images], file[offsets])
+                    used |= {images, offsets}
+            ignored = tuple(key for key in file.files if key not in used)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check data.source in the experiment file") from None
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
