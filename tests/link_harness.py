@@ -45,7 +45,6 @@ class Board:
         self.process = subprocess.Popen(
             [program, str(inputs), str(window)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self.writes = 0
         self._pending: list[bytes] = []
         self._splitter = Splitter()
 
@@ -54,7 +53,6 @@ class Board:
         return os.read(self.process.stdout.fileno(), 65536) if ready else b""
 
     def write(self, data: bytes) -> None:
-        self.writes += 1
         os.write(self.process.stdin.fileno(), data)
 
     def close(self) -> None:

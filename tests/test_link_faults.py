@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -74,6 +75,7 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
     assert client.state_hash() == record.hash
     stats = client.stats()
     assert (stats.steps, stats.predictions) == (2 * half, half)
+    assert client.counters.payload_received == 48 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 81, "replies, each once"
     assert line.hurt > 0
     if share > 0.1:
         assert client.counters.retries > 0
@@ -96,7 +98,9 @@ def test_a_lost_reply_is_asked_for_at_once_not_after_a_silence():
 
     line._pass = lose_one_reply
     x, _ = samples(40, INPUTS)
+    start = time.monotonic()
     assert np.array_equal(client.predict(x), classes_of(x))
+    assert time.monotonic() - start < 5
     assert client.counters.retries == 1
     assert client.stats().repeated == 1
     client.close()
