@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import platform
 import shutil
 import subprocess
@@ -11,6 +9,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from .. import record
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,8 @@ def _python() -> str | None:
 
 
 def _packages() -> str | None:
-    requirements = importlib.metadata.requires("sparcl-mcu") or []
-    names = [
-        r.split(";")[0].split(">")[0].split("=")[0].split("<")[0].strip() for r in requirements if "extra" not in r
-    ]
-    try:
-        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = record.packages()
+    return ", ".join(f"{name} {version}" for name, version in found.items()) if all(found.values()) else None
 
 
 def _beside_python(program: str) -> str | None:

@@ -18,6 +18,7 @@ def data_check(
     from ..data import class_incremental, npz
 
     data, ignored = npz.load(file)
+    cut = class_incremental(data, classes_per_task)
     console = Console(highlight=False, soft_wrap=True)
     table = Table("array", "shape", "dtype", "range")
     for key in ("x_train", "y_train", "x_test", "y_test", "domain_train", "domain_test"):
@@ -26,7 +27,7 @@ def data_check(
             table.add_row(key, str(array.shape), str(array.dtype), f"{array.min():g} .. {array.max():g}")
     console.print(table)
     tasks = Table("task", "classes", "training", "validation", "test")
-    for index, task in enumerate(class_incremental(data, classes_per_task)):
+    for index, task in enumerate(cut):
         names = ", ".join(data.class_names[label] for label in task.classes)
         tasks.add_row(str(index), names, *(str(len(y)) for y in (task.y_train, task.y_val, task.y_test)))
     console.print(tasks)

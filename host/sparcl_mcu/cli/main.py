@@ -6,6 +6,7 @@ defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import typer
@@ -24,6 +25,11 @@ class _Group(TyperGroup):
         except SparclError as error:
             errors.print("[bold red]error:[/] ", end="")
             errors.print(str(error), markup=False)
+            raise typer.Exit(2) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                raise
+            errors.print(f"error: {error}", markup=False)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             errors.print("interrupted")

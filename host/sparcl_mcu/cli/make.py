@@ -49,12 +49,12 @@ def pretrain(
 ) -> None:
     """Design and pretrain a sparse network on the first task, quantise it and save it."""
     from .. import network, prepare
-    from .pipeline import starting_network
 
     config = read(experiment)
     console = Console(highlight=False, soft_wrap=True)
     data, tasks = prepare.load_tasks(config, data_dir)
-    net = starting_network(config, data, tasks, TerminalSteps(console), None)
+    with TerminalSteps(console).step(f"Pretrain on {len(tasks[0].x_train)} samples of task 0") as progress:
+        net = prepare.pretrained(config, tasks, data.classes, progress)
     target = output or config.folder / "network.sparcl"
     network.save(net, target)
     for layer in net.layers:
