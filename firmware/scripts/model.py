@@ -1,0 +1,56 @@
+"""Before every build: put the generated model where the compiler finds it, and name the board.
+
+SPARCL_MODEL_DIR names the folder of model.h and model.c; without it they are generated from the example's network.
+They are copied into the build folder when they differ, so that a build of another model recompiles only what
+includes it.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from SCons.Script import Import
+
+Import("env")
+env = globals()["env"]
+
+EXAMPLE = Path(env.subst("$PROJECT_DIR")) / "examples" / "digits"
+
+
+def stop(message):
+    sys.stderr.write(f"Error: {message}\n")
+    env.Exit(2)
+
+
+def make_example(folder):
+    """Generate the example's model unless `folder` holds it already."""
+    try:
+        from sparcl_tools.example import generate_example
+    except ImportError:
+        stop(
+            "this PlatformIO runs in a Python without sparcl-mcu; run it as: .venv/bin/pio, "
+            "or name a folder with model.h and model.c in SPARCL_MODEL_DIR"
+        )
+    generate_example(EXAMPLE, folder)
+
+
+build = Path(env.subst("$BUILD_DIR"))
+given = os.environ.get("SPARCL_MODEL_DIR")
+source = Path(given) if given else build / "example"
+if not given:
+    make_example(source)
+target = build / "model"
+target.mkdir(parents=True, exist_ok=True)
+for name in ("model.h", "model.c"):
+    if not (source / name).is_file():
+        stop(f"{source} holds no {name}; generate it with: sparcl generate")
+    text = (source / name).read_bytes()
+    if not (target / name).is_file() or (target / name).read_bytes() != text:
+        (target / name).write_bytes(text)
+
+runtime = env.subst("$PROJECT_DIR/firmware/lib/sparcl")
+env.Append(
+    CPPPATH=[str(target), f"{runtime}/include", f"{runtime}/src"],
+    CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV")))],
+)
+env.BuildSources("$BUILD_DIR/model_objects", str(target))
