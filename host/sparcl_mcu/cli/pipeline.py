@@ -5,7 +5,6 @@ load -> pretrain -> generate -> build -> board (with replay, without, joint) and
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -121,9 +120,7 @@ def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFo
             program = build(facts.name, model_dir, on_line=lines.append)
         finally:
             folder.write_text("build.log", "\n".join(lines) + "\n")
-        kept = folder.path / program.name
-        shutil.copy2(program, kept)
-    return Firmware(facts, plan, kept)
+    return Firmware(facts, plan, program)
 
 
 def _learn(

@@ -62,7 +62,11 @@ def _one(
     from . import pipeline
 
     folder = RunFolder.create(out, config.name)
-    return folder.path, pipeline.run(config, folder, TerminalSteps(console), pipeline.Options(data_dir, network))
+    try:
+        return folder.path, pipeline.run(config, folder, TerminalSteps(console), pipeline.Options(data_dir, network))
+    except KeyboardInterrupt:
+        console.print(f"{folder.path} is readable as far as it got", markup=False)
+        raise
 
 
 def _several(

@@ -25,7 +25,7 @@ def render(folder: Path) -> str:
     try:
         runs = {name: np.array(run["test_accuracy"]) for name, run in results["runs"].items()}
         names = results["class_names"]
-        listed = [", ".join(names[c] for c in task["classes"]) for task in results["tasks"]]
+        classes = [[names[c] for c in task["classes"]] for task in results["tasks"]]
         watched = results["watched"]
         pictures = plots.images([w["values"] for w in watched]) if _is_image(watched[0]["values"]) else None
         return _page(
@@ -38,14 +38,14 @@ def render(folder: Path) -> str:
             versions=read_json(folder, "versions.json"),
             config=_text(folder, "config.resolved.toml"),
             names=names,
-            listed=listed,
+            listed=[", ".join(each) for each in classes],
             watched=watched,
             pictures=pictures,
             columns=[_values(w["values"]) for w in watched],
             heat=runs["replay"].tolist(),
             ram=_shares(plan["rows"]),
             accuracy_plot=plots.accuracy(
-                [_tick(j, text) for j, text in enumerate(listed)],
+                _ticks(classes),
                 metrics.seen_accuracy(runs["replay"]).tolist(),
                 metrics.seen_accuracy(runs["repeat"]).tolist(),
                 metrics.seen_accuracy(runs["float"]).tolist(),
@@ -95,11 +95,18 @@ def _is_image(values: Any) -> bool:
 def _values(values: Any) -> str:
     """The first few values of a sample, for data that are no pictures."""
     flat = np.ravel(values)
-    return ", ".join(f"{value:.3g}" for value in flat[:6]) + (", ..." if flat.size > 6 else "")
+    return ", ".join(f"{value:.4g}" for value in flat[:4]) + (", ..." if flat.size > 4 else "")
 
 
-def _tick(j: int, classes: str) -> str:
-    return f"task {j}\n{'+ ' * (j > 0)}{classes}" if len(classes) <= 16 else f"task {j}"
+def _ticks(tasks: list[list[str]]) -> list[str]:
+    """Labels under the plot: the classes each task added, as far as there is room for them."""
+    if all(len(", ".join(names)) <= 8 for names in tasks):
+        added = [", ".join(names) for names in tasks]
+    elif all(len(names) <= 3 and max(map(len, names)) <= 14 for names in tasks):
+        added = ["\n".join(names) for names in tasks]
+    else:
+        return [f"task {j}" for j in range(len(tasks))]
+    return [f"task {j}\n{'+ ' * (j > 0)}{names}" for j, names in enumerate(added)]
 
 
 def _shares(rows: list[list[Any]]) -> list[dict[str, Any]]:
