@@ -23,15 +23,19 @@ def stop(message):
 
 
 def make_example(folder):
-    """Generate the example's model unless `folder` holds it already."""
+    """Generate the model of examples/digits; files that stay the same are left alone."""
     try:
+        from sparcl_mcu.errors import SparclError
         from sparcl_tools.example import generate_example
     except ImportError:
         stop(
             "this PlatformIO runs in a Python without sparcl-mcu; run it as: .venv/bin/pio, "
             "or name a folder with model.h and model.c in SPARCL_MODEL_DIR"
         )
-    generate_example(EXAMPLE, folder)
+    try:
+        generate_example(EXAMPLE, folder)
+    except SparclError as error:
+        stop(error)
 
 
 build = Path(env.subst("$BUILD_DIR"))

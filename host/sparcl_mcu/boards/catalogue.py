@@ -46,8 +46,8 @@ def boards(root: Path = ROOT) -> dict[str, BoardFacts]:
     files = [root / "platformio.ini", *sorted((root / "firmware" / "boards").glob("*.ini"))]
     if len(files) == 1 or not files[0].is_file():
         raise BoardError(
-            f"there are no board files in {root / 'firmware' / 'boards'}; sparcl-mcu builds firmware from its checkout: "
-            "clone it and install it there with: pip install -e ."
+            f"there are no board files in {root / 'firmware' / 'boards'}; sparcl-mcu builds firmware from its "
+            "checkout: clone it and install it there with: pip install -e ."
         )
     parser = configparser.RawConfigParser()
     try:

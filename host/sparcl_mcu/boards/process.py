@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -89,6 +90,8 @@ class ProcessStream:
         said = self._errors.read().decode(errors="replace").strip()
         if status == EXIT_FAULT:
             why = "its core hit a fault, as a stack overflow causes one"
+        elif status < 0:
+            why = f"signal {signal.Signals(-status).name}"
         else:
             why = f"exit status {status}"
         return BoardError(f"{self._name} ended ({why})" + (f": {said[-500:]}" if said else ""))

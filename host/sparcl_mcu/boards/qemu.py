@@ -32,13 +32,13 @@ def open_qemu(facts: BoardFacts, program: Path) -> ByteStream:
     return ProcessStream(command, f"emulated board {facts.name}")
 
 
-def start_detached(facts: BoardFacts, program: Path, port: int | None = None) -> Started:
-    """Start an emulator that outlives this program; returns once its TCP port (a free one if None) listens.
+def start_detached(facts: BoardFacts, program: Path, port: int = 0) -> Started:
+    """Start an emulator that outlives this program; returns once its TCP port (a free one for 0) listens.
 
     The board runs at once and waits for one host at a time. Raises BoardError when emulator or program is missing,
     when the port is taken, and when it does not listen within START_SECONDS.
     """
-    port = _free_port(port or 0)
+    port = _free_port(port)
     # Without nodelay every reply waits for the host's delayed acknowledgement: 44 ms instead of 1.
     command = _command(facts, program, f"socket,host=127.0.0.1,port={port},server=on,wait=off,nodelay=on")
     process = subprocess.Popen(

@@ -1,5 +1,7 @@
 """Build the firmware for an emulated board; `-t upload` starts that board in the background."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
@@ -29,8 +31,6 @@ env.Replace(
 
 def libc_specs():
     """Debian's RISC-V compiler comes with picolibc, every other one here with newlib."""
-    import subprocess
-
     found = subprocess.run([tool("gcc"), "-print-file-name=picolibc.specs"], capture_output=True, text=True, check=True)
     return "picolibc.specs" if Path(found.stdout.strip()).is_absolute() else "nano.specs"
 
@@ -63,17 +63,21 @@ Default(program)
 
 
 def upload(source, target, env):
-    """Start the board in the background, its UART on a TCP port; `--upload-port` or upload_port chooses which."""
-    from sparcl_mcu.boards import catalogue, qemu
+    """Start the board in the background, its UART on a TCP port: a free one, or that of --upload-port."""
+    from sparcl_mcu.boards import BoardError, catalogue, qemu
 
-    chosen = env.subst("$UPLOAD_PORT")
-    board = qemu.start_detached(
-        catalogue.find(env.subst("$PIOENV")),
-        Path(str(source[0])),
-        port=int(chosen.rpartition(":")[2]) if chosen else None,
-    )
-    print(f"{env.subst('$PIOENV')} runs; connect to {board.url}")
+    name = env.subst("$PIOENV")
+    port = env.subst("$UPLOAD_PORT").rpartition(":")[2]
+    try:
+        if not port.isdigit() and port:
+            raise BoardError(f"{port!r} is no TCP port; name one like this: --upload-port 5555")
+        board = qemu.start_detached(catalogue.find(name), Path(str(source[0])), port=int(port or 0))
+    except BoardError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    print(f"{name} runs; connect to {board.url}")
     print(f"stop it with: kill {board.pid}")
+    return 0
 
 
 env.AddPlatformTarget("upload", program, [env.VerboseAction(upload, "Starting the board")], "Start the board")

@@ -7,4 +7,5 @@ env.Replace(CC="cc", LINK="cc", PROGSUFFIX="")
 program = env.BuildProgram()
 AlwaysBuild(env.Alias("buildprog", program, program))
 Default(program)
-env.AddTarget("exec", program, env.VerboseAction("$SOURCE", "Running $SOURCE"), "Run", "Run it on this terminal")
+# Quoted, because SCons takes a lone $SOURCE for the name of an action.
+env.AddTarget("exec", program, env.VerboseAction('"$SOURCE"', "Running $SOURCE"), "Run", "Run it on this terminal")
