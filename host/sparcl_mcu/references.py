@@ -40,7 +40,12 @@ class References:
         context = multiprocessing.get_context("spawn")  # fork and torch's threads do not mix
         self._receive, send = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(send, job), daemon=True)
-        self._process.start()
+        # The child inherits the blocked signal: Ctrl-C reaches the parent, which ends the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         send.close()
 
     def outcomes(self, on_progress: Progress) -> dict[str, Outcome]:
@@ -77,8 +82,6 @@ class References:
 def _work(send: Connection, job: Job) -> None:
     from .learners.float_twin import FloatTwin
     from .learners.simulated import SimulatedLearner
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
 
     def outcome(learner: Learner, position: int) -> Outcome:
         def report(done: int, total: int) -> None:

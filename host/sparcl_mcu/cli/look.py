@@ -56,10 +56,11 @@ def boards() -> None:
     """List the boards firmware can be built for."""
     from ..boards import catalogue
 
-    table = Table("board", "core", "RAM", "flash", "what it is")
-    for facts in catalogue.boards().values():
+    table = Table("board", "core", "RAM", "flash", "reached", "what it is")
+    order = ("native", "qemu", "serial")
+    for facts in sorted(catalogue.boards().values(), key=lambda facts: order.index(facts.reached)):
         sizes = [f"{size // 1024} KB" if size else "" for size in (facts.ram_bytes, facts.flash_bytes)]
-        table.add_row(facts.name, facts.core, *sizes, facts.title)
+        table.add_row(facts.name, facts.core, *sizes, facts.reached, facts.title)
     Console(highlight=False).print(table)
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparcl_tools.build import build
-
 from sparcl_tools import elf
+from sparcl_tools.build import build
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan
 

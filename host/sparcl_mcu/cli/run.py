@@ -45,7 +45,7 @@ def demo(board: BoardName = None, out: Out = Path("runs")) -> None:
     name = config.board.name
     console.print(
         f"A board ({name}) learns ten handwritten digits, two at a time, and should not forget the first ones.\n"
-        f"This takes {'about 20 seconds' if name == 'native' else 'one to three minutes'} and 5 MB of disk.\n",
+        f"This takes {'about 15 seconds' if name == 'native' else 'about a minute'} and 3 MB of disk.\n",
     )
     folder, measured = _one(config, console, out, None, None)
     console.print()
