@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import SparclError
-from . import look, make, run
+from . import look, make, results, run
 
 
 class _Group(TyperGroup):
@@ -56,6 +56,7 @@ app.command("report")(look.report)
 app.command("boards")(look.boards)
 app.command("doctor")(look.doctor)
 app.command("demo")(run.demo)
+app.command("results")(results.results)
 
 
 def main() -> None:

@@ -29,10 +29,10 @@ def run(
     console = Console(highlight=False, soft_wrap=True)
     config = read(experiment, board, port)
     if seeds == 1:
-        folder, measured = _one(config, console, out, data_dir, network)
+        folder, measured = one(config, console, out, data_dir, network)
         console.print(_result(measured), markup=False)
     else:
-        folder = _several(config, seeds, console, out, data_dir, network)
+        folder = several(config, seeds, console, out, data_dir, network)
     console.print(f"Report: {folder / 'report.html'}", markup=False)
 
 
@@ -47,7 +47,7 @@ def demo(board: BoardName = None, out: Out = Path("runs")) -> None:
         f"A board ({name}) learns ten handwritten digits, two at a time, and should not forget the first ones.\n"
         f"This takes {'about 15 seconds' if name == 'native' else 'about a minute'} and 3 MB of disk.\n",
     )
-    folder, measured = _one(config, console, out, None, None)
+    folder, measured = one(config, console, out, None, None)
     console.print()
     console.print(_result(measured), markup=False)
     console.print(f"Report: {folder / 'report.html'}", markup=False)
@@ -55,7 +55,7 @@ def demo(board: BoardName = None, out: Out = Path("runs")) -> None:
     console.print(f"Next: {further}; or your own data: sparcl new mydata/", markup=False)
 
 
-def _one(
+def one(
     config: Config, console: Console, out: Path, data_dir: Path | None, network: Path | None
 ) -> tuple[Path, dict[str, Any]]:
     from ..record import RunFolder
@@ -69,7 +69,7 @@ def _one(
         raise
 
 
-def _several(
+def several(
     config: Config, seeds: int, console: Console, out: Path, data_dir: Path | None, network: Path | None
 ) -> Path:
     from .. import report

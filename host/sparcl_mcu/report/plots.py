@@ -62,6 +62,15 @@ def _svg(figure: Figure, title: str) -> str:
     return text.strip()
 
 
+def standalone(svg: str) -> str:
+    """A picture of this module as a file of its own: colours filled in, on white."""
+    colours = {"ink": "#1c1d1f", "muted": "#63666b", "line": "#dcdcd4", "replay": "#1a6dae", "repeat": "#c4561b"}
+    for name, colour in (colours | {"joint": "#63666b", "fill": "#d5e3ef"}).items():
+        svg = svg.replace(f"var(--{name})", colour)
+    root = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="640" '
+    return svg.replace("<svg ", root + 'font-family="sans-serif" style="background: #fff" ', 1) + "\n"
+
+
 def accuracy(
     tasks: Sequence[str],
     replay: Sequence[float],

@@ -44,19 +44,36 @@ def render(folder: Path) -> str:
             columns=[_values(w["values"]) for w in watched],
             heat=runs["replay"].tolist(),
             ram=_shares(plan["rows"]),
-            accuracy_plot=plots.accuracy(
-                _ticks(classes),
-                metrics.seen_accuracy(runs["replay"]).tolist(),
-                metrics.seen_accuracy(runs["repeat"]).tolist(),
-                metrics.seen_accuracy(runs["float"]).tolist(),
-                float(runs["joint"][-1].mean()),
-            ),
+            accuracy_plot=_accuracy_plot(runs, classes),
             arena_plot=plots.arena(plan["steps"], plan["arena"], plan["arena_bytes"]),
         )
     except (KeyError, IndexError, TypeError) as error:
         raise ReportError(
             f"{folder} was written by another version ({type(error).__name__}: {error}); run the experiment again"
         ) from None
+
+
+def accuracy_picture(folder: Path) -> str:
+    """The report's first plot as an SVG file of its own, on white. Raises ReportError or RecordError."""
+    from . import plots
+
+    results = read_json(folder, "results.json")
+    names = results["class_names"]
+    classes = [[names[c] for c in task["classes"]] for task in results["tasks"]]
+    runs = {name: np.array(run["test_accuracy"]) for name, run in results["runs"].items()}
+    return plots.standalone(_accuracy_plot(runs, classes))
+
+
+def _accuracy_plot(runs: dict[str, Any], classes: list[list[str]]) -> str:
+    from . import plots
+
+    return plots.accuracy(
+        _ticks(classes),
+        metrics.seen_accuracy(runs["replay"]).tolist(),
+        metrics.seen_accuracy(runs["repeat"]).tolist(),
+        metrics.seen_accuracy(runs["float"]).tolist(),
+        float(runs["joint"][-1].mean()),
+    )
 
 
 def render_summary(folder: Path) -> str:
