@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -40,7 +41,9 @@ class References:
         context = multiprocessing.get_context("spawn")  # fork and torch's threads do not mix
         self._receive, send = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(send, job), daemon=True)
-        # The child inherits the blocked signal: Ctrl-C reaches the parent, which ends the child.
+        # The child inherits the blocked signal: Ctrl-C reaches the parent, which ends the child. The tracker, which
+        # start() would otherwise start, unblocks it.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
