@@ -7,6 +7,7 @@ includes it.
 
 import os
 import sys
+import zlib
 from pathlib import Path
 
 from SCons.Script import Import
@@ -14,7 +15,8 @@ from SCons.Script import Import
 Import("env")
 env = globals()["env"]
 
-EXAMPLE = Path(env.subst("$PROJECT_DIR")) / "examples" / "digits"
+PROJECT = Path(env.subst("$PROJECT_DIR"))
+EXAMPLE = PROJECT / "examples" / "digits"
 
 
 def stop(message):
@@ -52,9 +54,15 @@ for name in ("model.h", "model.c"):
     if not (target / name).is_file() or (target / name).read_bytes() != text:
         (target / name).write_bytes(text)
 
-runtime = env.subst("$PROJECT_DIR/firmware/lib/sparcl")
+# Told to the host in HELLO: changes whenever anything does that the firmware is made of.
+made_of = [PROJECT / "platformio.ini", *PROJECT.glob("firmware/boards/*.ini"), *PROJECT.glob("firmware/**/*.[chS]*")]
+build_id = zlib.crc32(env.subst("$PIOENV").encode())
+for path in [*sorted(made_of), target / "model.h", target / "model.c"]:
+    build_id = zlib.crc32(path.read_bytes(), build_id)
+
+runtime = PROJECT / "firmware" / "lib" / "sparcl"
 env.Append(
     CPPPATH=[str(target), f"{runtime}/include", f"{runtime}/src"],
-    CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV")))],
+    CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV"))), ("SCL_BUILD_ID", f"{build_id}u")],
 )
 env.BuildSources("$BUILD_DIR/model_objects", str(target))
