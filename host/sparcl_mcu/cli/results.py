@@ -22,7 +22,7 @@ _PAGE = """\
 
 Measured {date} at commit {commit} by `sparcl results` (`make results`): {n} seeds of `examples/digits` on the native
 board, each with its own pretrained network, and seed 0 on `{chip}`. The configuration was chosen on validation
-samples with seeds 100-104; the test part is read by this command alone.
+samples with seeds 100-104 (docs/results/tuning.md); no choice looked at the test part.
 
 | what | measured | target |
 |---|---|---|
