@@ -140,7 +140,7 @@ def test_a_process_that_ends_says_why(script: str, why: str):
 def test_no_board_outlives_the_host(end: str):
     host = (
         "import os, sys, time\nfrom sparcl_mcu.boards.process import ProcessStream\n"
-        f"stream = ProcessStream(['cat'], 'cat')\nprint(stream._process.pid, flush=True)\n{end}\n"
+        f"stream = ProcessStream(['sleep', '60'], 'deaf')\nprint(stream._process.pid, flush=True)\n{end}\n"
     )
     done = subprocess.run([sys.executable, "-c", host], capture_output=True, text=True, timeout=30, check=False)
     pid = int(done.stdout)
@@ -150,6 +150,20 @@ def test_no_board_outlives_the_host(end: str):
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     pytest.fail(f"the board still runs after: {end}")
+
+
+def test_ctrl_c_on_the_terminal_reaches_the_host_alone():
+    """The terminal interrupts the whole foreground group; the host must still be able to talk to its board."""
+    host = (
+        "import os, signal\nfrom sparcl_mcu.boards.process import ProcessStream\n"
+        "stream = ProcessStream(['cat'], 'cat')\n"
+        "try:\n    os.killpg(0, signal.SIGINT)\n    signal.pause()\nexcept KeyboardInterrupt:\n"
+        "    stream.write(b'still here')\n    print(stream.read(5).decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", host], capture_output=True, text=True, timeout=30, check=False, start_new_session=True
+    )
+    assert done.stdout == "still here\n", done.stderr
 
 
 # ---- what is missing is named ----

@@ -245,6 +245,17 @@ def test_a_missing_compiler_is_named_at_once(compiler: str, tmp_path: Path):
 # ---- the registry ----
 
 
+def test_a_real_board_without_the_registry_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model(SMALL, tmp_path)
+    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path))
+    monkeypatch.setattr(pio, "registry_reachable", lambda: False)
+    with pytest.raises(BuildError, match="'pico' needs PlatformIO's platform 'raspberrypi', which is not installed"):
+        build("pico", tmp_path)
+    (tmp_path / "platforms/raspberrypi@1.2.3").mkdir(parents=True)
+    (tmp_path / "platforms/raspberrypi@1.2.3/platform.json").touch()
+    assert pio.can_get_platform("raspberrypi")
+
+
 def test_scons_stands_in_only_when_the_registry_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pio, "registry_reachable", lambda: True)
     pio.ensure_scons(tmp_path)

@@ -43,6 +43,11 @@ def build(
     for name in ("model.h", "model.c"):
         if not (model_dir / name).is_file():
             raise BuildError(f"{model_dir} holds no {name}; generate it with: sparcl generate")
+    if facts.reached == "serial" and not pio.can_get_platform(facts.platform):
+        raise BuildError(
+            f"board {env!r} needs PlatformIO's platform {facts.platform!r}, which is not installed, and the registry "
+            f"it comes from cannot be reached; connect once and run: pio pkg install -e {env}"
+        )
     folder = (build_dir or pio.ROOT / ".pio" / "build").resolve()
     program = folder / env / ("program" if facts.reached == "native" else "program.elf")
     kept = model_dir / (env if facts.reached == "native" else f"{env}.elf")

@@ -96,6 +96,11 @@ def core_dir() -> Path:
     return Path(chosen) if chosen else ROOT / ".pio" / "core"
 
 
+def can_get_platform(name: str) -> bool:
+    """Whether a platform of the registry is installed or can be: PlatformIO itself takes a minute to say no."""
+    return any((core_dir() / "platforms").glob(f"{name}*/platform.json")) or registry_reachable()
+
+
 def environment(**extra: str) -> dict[str, str]:
     """Environment variables for running PlatformIO quietly, with `extra` on top."""
     return {**os.environ, **QUIET, "PLATFORMIO_CORE_DIR": str(core_dir()), **extra}

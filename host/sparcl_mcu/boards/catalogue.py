@@ -22,13 +22,15 @@ class BoardFacts:
     """One board = one PlatformIO environment.
 
     ram_bytes, flash_bytes: what the part has; None where there is no limit (this computer). stack_bytes: RAM the
-    linker script sets aside. emulator: QEMU's command line up to the UART and the program. baud: of a serial port.
+    linker script sets aside. platform: what PlatformIO builds it with. emulator: QEMU's command line up to the UART
+    and the program. baud: of a serial port.
     """
 
     name: str
     title: str
     core: str
     reached: Reached
+    platform: str
     ram_bytes: int | None
     flash_bytes: int | None
     stack_bytes: int
@@ -99,6 +101,7 @@ def _facts(name: str, options: dict[str, str]) -> BoardFacts:
         title=fact("title"),
         core=fact("core"),
         reached=reached,  # type: ignore[arg-type]  # checked above
+        platform=options.get("platform", ""),
         ram_bytes=size("ram_bytes") if limited else None,
         flash_bytes=size("flash_bytes") if limited else None,
         stack_bytes=size("stack_bytes") if reached == "qemu" else 0,

@@ -6,21 +6,23 @@
  */
 #include "port.h"
 
-#define UART0_DATA (*(volatile uint32_t *)0x40004000u)
-#define UART0_STATE                                                                                \
-    (*(volatile uint32_t *)0x40004004u) /* bit 0: transmitter full, bit 1: byte received */
-#define UART0_CTRL                                                                                 \
-    (*(volatile uint32_t *)0x40004008u) /* bit 0: transmit, 1: receive, 3: interrupt on receipt */
-#define UART0_INTCLEAR     (*(volatile uint32_t *)0x4000400cu)
-#define NVIC_ENABLE        (*(volatile uint32_t *)0xe000e100u)
-#define NVIC_CLEAR_PENDING (*(volatile uint32_t *)0xe000e280u)
-#define UART0_BAUDDIV      (*(volatile uint32_t *)0x40004010u)
-#define FPGAIO_COUNTER     (*(volatile uint32_t *)0x40028018u)
-#define FPGAIO_PRESCALE    (*(volatile uint32_t *)0x4002801cu)
+#define REGISTER(address) (*(volatile uint32_t *)(address))
+
+#define UART0_DATA     REGISTER(0x40004000u)
+#define UART0_STATE    REGISTER(0x40004004u) /* bit 0: transmitter full, 1: byte received */
+#define UART0_CTRL     REGISTER(0x40004008u) /* bit 0: send, 1: receive, 3: interrupt on receipt */
+#define UART0_INTCLEAR REGISTER(0x4000400cu)
+#define UART0_BAUDDIV  REGISTER(0x40004010u)
+
+#define NVIC_ENABLE        REGISTER(0xe000e100u) /* bit 0: UART0 receives */
+#define NVIC_CLEAR_PENDING REGISTER(0xe000e280u)
+
+#define FPGAIO_COUNTER  REGISTER(0x40028018u)
+#define FPGAIO_PRESCALE REGISTER(0x4002801cu)
 
 #define SYS_EXIT_EXTENDED            0x20u
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026u
-#define EXIT_FAULT                   70 /* EX_SOFTWARE of sysexits.h; the host reads it from the emulator */
+#define EXIT_FAULT                   70 /* EX_SOFTWARE of sysexits.h; the host reads it */
 
 extern uint32_t scl_data_start[], scl_data_end[], scl_bss_start[], scl_bss_end[];
 extern const uint32_t scl_data_load[];

@@ -5,17 +5,19 @@
  */
 #include "port.h"
 
-#define UART0_DATA (*(volatile uint8_t *)0x10000000u)
-#define UART0_IER  (*(volatile uint8_t *)0x10000001u) /* bit 0: interrupt when a byte is received  \
-                                                       */
-#define UART0_FCR (*(volatile uint8_t *)0x10000002u)  /* bit 0: FIFOs on */
-#define UART0_LCR (*(volatile uint8_t *)0x10000003u)
-#define UART0_LSR (*(volatile uint8_t *)0x10000005u) /* bit 0: byte received, bit 5: room to send  \
-                                                      */
-#define PLIC_PRIORITY_UART0 (*(volatile uint32_t *)0x0c000028u) /* source 10 */
-#define PLIC_ENABLE         (*(volatile uint32_t *)0x0c002000u) /* context 0: machine mode */
-#define PLIC_CLAIM          (*(volatile uint32_t *)0x0c200004u) /* read: claim, write: complete */
-#define TEST_EXIT           (*(volatile uint32_t *)0x00100000u)
+#define REGISTER8(address)  (*(volatile uint8_t *)(address))
+#define REGISTER32(address) (*(volatile uint32_t *)(address))
+
+#define UART0_DATA REGISTER8(0x10000000u)
+#define UART0_IER  REGISTER8(0x10000001u) /* bit 0: interrupt when a byte is received */
+#define UART0_FCR  REGISTER8(0x10000002u) /* bit 0: FIFOs on */
+#define UART0_LCR  REGISTER8(0x10000003u)
+#define UART0_LSR  REGISTER8(0x10000005u) /* bit 0: byte received, bit 5: room to send */
+
+#define PLIC_PRIORITY_UART0 REGISTER32(0x0c000028u) /* source 10 */
+#define PLIC_ENABLE         REGISTER32(0x0c002000u) /* context 0: machine mode */
+#define PLIC_CLAIM          REGISTER32(0x0c200004u) /* read: claim, write: complete */
+#define TEST_EXIT           REGISTER32(0x00100000u)
 
 #define EXIT_FAULT 70 /* EX_SOFTWARE of sysexits.h; the host reads it from the emulator */
 
