@@ -171,7 +171,7 @@ def test_the_tests_on_the_target(board: str, tmp_path: Path):
         need("arm-none-eabi-gcc", "qemu-system-arm")
     done = run_pio("test", "-e", board, PLATFORMIO_BUILD_DIR=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 test cases: 6 succeeded" in done.stdout
+    assert "7 test cases: 7 succeeded" in done.stdout
 
 
 @pytest.mark.parametrize("board", ["native", pytest.param("qemu_m4", marks=pytest.mark.emulator)])

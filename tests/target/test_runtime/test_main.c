@@ -1,5 +1,6 @@
 /* The integer contract and a short run of learning, on the board itself,
- * against what NumPy computed when this was built (tests/target/vectors.py).
+ * against what NumPy computed when this was built (tests/target/vectors.py);
+ * and whether the port counts instructions as it says.
  */
 #include "check.h"
 #include "model.h"
@@ -81,6 +82,38 @@ static void refused_calls(void)
     CHECK(scl_reset(&learner, &impossible) == SCL_ERR_CONFIG);
 }
 
+/* 2n instructions. */
+static void spin(uint32_t n)
+{
+#if defined(__arm__)
+    __asm__ volatile(".syntax unified\n1: subs %0, #1\n bne 1b" : "+l"(n) : : "cc");
+#elif defined(__riscv)
+    __asm__ volatile("1: addi %0, %0, -1\n bnez %0, 1b" : "+r"(n));
+#else
+    (void)n;
+#endif
+}
+
+static uint32_t instructions_of(uint32_t n)
+{
+    const uint32_t before = port_instructions();
+    spin(n);
+    return port_instructions() - before;
+}
+
+static void instruction_count(void)
+{
+    const uint32_t little = instructions_of(1000);
+    if (little == 0) {
+        return; /* this port cannot count */
+    }
+    CHECK(little >= 2000 && little < 2100);
+    for (uint32_t n = 2000; n < 3000000; n *= 11) {
+        const uint32_t more = instructions_of(n) - little;
+        CHECK(more >= 2 * (n - 1000) - 2 && more <= 2 * (n - 1000) + 2);
+    }
+}
+
 void app_start(void)
 {
     RUN(rounding_shift);
@@ -89,6 +122,7 @@ void app_start(void)
     RUN(checksum);
     RUN(learning);
     RUN(refused_calls);
+    RUN(instruction_count);
     check_done();
 }
 
