@@ -80,6 +80,7 @@ static void refused_calls(void)
     CHECK(scl_observe(&learner, sample_x[0], SCL_MODEL_CLASSES, NULL) == SCL_ERR_LABEL);
     const scl_config impossible = {.lr_mantissa = 2};
     CHECK(scl_reset(&learner, &impossible) == SCL_ERR_CONFIG);
+    CHECK(scl_reset(&learner, NULL) == SCL_ERR_ARG);
 }
 
 /* 2n instructions. */
