@@ -53,7 +53,7 @@ doctor: setup ## what is installed, what is missing, and the command to get it
 	@$(SPARCL) doctor
 
 results: setup ## the figures of docs/results, measured again (10 seeds; about 5 minutes)
-	@$(BIN)/python -m sparcl_tools.results
+	@$(SPARCL) results
 
 clean: ## remove what builds made; runs/ stays
 	rm -rf .pio build $(VENV)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
 import select
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -14,38 +14,29 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import REPO, RUNTIME, compile_c
 from sparcl_mcu.link.frames import Frame, Splitter, decode
 
-ROOT = Path(__file__).parents[1]
-LIBRARY = ROOT / "firmware/lib/sparcl"
-WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Wundef", "-Werror"]
 CLASSES = 10
+SANITIZERS = "-fsanitize=address,undefined"
 
 
 @cache
-def compiled(name: str, *flags: str) -> Path:
-    """Build a C file of tests/c, or a shared library of the frame code, with the link's sources."""
-    compiler = shutil.which("cc") or "gcc"
-    target = Path(tempfile.mkdtemp(prefix="sparcl-link-")) / name
-    sources = [LIBRARY / "src" / f"{part}.c" for part in ("frame", "crc32")]
-    if (ROOT / "tests/c" / f"{name}.c").exists():
-        sources += [LIBRARY / "src/session.c", ROOT / "tests/c" / f"{name}.c"]
-    command = [compiler, *WARNINGS, "-D_POSIX_C_SOURCE=200809L", "-g", *flags, f"-I{LIBRARY}/include"]
-    subprocess.run([*command, *map(str, sources), "-o", str(target)], check=True)
-    return target
+def recording_board() -> Path:
+    """tests/c/session_board.c with the link's sources."""
+    sources = [str(RUNTIME / f"src/{part}.c") for part in ("frame", "crc32", "session")]
+    target = Path(tempfile.mkdtemp(prefix="sparcl-link-")) / "session_board"
+    return compile_c(target, [str(REPO / "tests/c/session_board.c"), *sources], "-D_POSIX_C_SOURCE=200809L", SANITIZERS)
 
 
 class Board:
-    """A running session_board, as a ByteStream; built with the address and undefined behaviour sanitizers."""
+    """A running board program as a ByteStream; session_board unless told otherwise, built with sanitizers."""
 
     name = "the test board"
 
-    def __init__(self, inputs: int = 8, window: int = 8) -> None:
-        program = compiled("session_board", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-        self.process = subprocess.Popen(
-            [program, str(inputs), str(window)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self.writes = 0
+    def __init__(self, inputs: int = 8, window: int = 8, *, program: Path | None = None) -> None:
+        command = [str(program)] if program else [str(recording_board()), str(inputs), str(window)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._pending: list[bytes] = []
         self._splitter = Splitter()
 
@@ -54,7 +45,6 @@ class Board:
         return os.read(self.process.stdout.fileno(), 65536) if ready else b""
 
     def write(self, data: bytes) -> None:
-        self.writes += 1
         os.write(self.process.stdin.fileno(), data)
 
     def close(self) -> None:
@@ -79,6 +69,44 @@ class Board:
         self.write(wire)
         (frame,) = self.answers(1)
         return frame
+
+
+class BadLine:
+    """A ByteStream that hurts a share of the frames, each way, and now and then adds bytes of its own."""
+
+    name = "the bad line"
+
+    def __init__(self, board: Board, seed: int, share: float) -> None:
+        self.board, self.random, self.share = board, random.Random(seed), share
+        self.hurt = 0
+        self._up = self._down = b""
+
+    def write(self, data: bytes) -> None:
+        *frames, self._up = (self._up + data).split(b"\0")
+        self.board.write(b"".join(self._pass(frame + b"\0") for frame in frames))
+
+    def read(self, timeout: float) -> bytes:
+        *frames, self._down = (self._down + self.board.read(timeout)).split(b"\0")
+        return b"".join(self._pass(frame + b"\0") for frame in frames)
+
+    def close(self) -> None:
+        self.board.close()
+
+    def _pass(self, frame: bytes) -> bytes:
+        if self.random.random() >= self.share:
+            return frame
+        self.hurt += 1
+        position = self.random.randrange(len(frame))
+        return self.random.choice(
+            [
+                b"",
+                frame * 2,
+                frame * 3,
+                frame[:position],
+                frame[:position] + bytes([frame[position] ^ self.random.randrange(1, 256)]) + frame[position + 1 :],
+                self.random.randbytes(position) + frame,
+            ]
+        )
 
 
 class Record:

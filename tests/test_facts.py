@@ -8,12 +8,12 @@ from dataclasses import fields
 
 import pytest
 
-from link_harness import LIBRARY, ROOT
+from helpers import REPO, RUNTIME
 from sparcl_mcu.link import messages
 from sparcl_mcu.link.messages import LINK_COUNTERS, STATUS_TEXT, Hello, Kind, Nak, Stats, Status
 
-INCLUDE = LIBRARY / "include/sparcl"
-PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+INCLUDE = RUNTIME / "include/sparcl"
+PROTOCOL = (REPO / "docs/protocol.md").read_text()
 SIZES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i8": "b", "i8[inputs]": ""}
 
 

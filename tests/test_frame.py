@@ -10,7 +10,7 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_harness import compiled
+from helpers import RUNTIME, compile_c
 from sparcl_mcu.link.frames import OVERHEAD, Frame, Splitter, decode, encode
 
 NONE, WHOLE, DAMAGED, SHORT, LONG = range(5)
@@ -39,8 +39,11 @@ class Decoder(ctypes.Structure):
 
 
 @pytest.fixture(scope="module")
-def library():
-    library = ctypes.CDLL(str(compiled("frames.so", "-shared", "-fPIC", "-O1")))
+def library(tmp_path_factory):
+    sources = [str(RUNTIME / f"src/{part}.c") for part in ("frame", "crc32")]
+    target = tmp_path_factory.mktemp("frames") / "frames.so"
+    flags = ("-shared", "-fPIC", "-fsanitize=undefined", "-static-libubsan")
+    library = ctypes.CDLL(str(compile_c(target, sources, *flags)))
     library.scl_frame_seal.restype = ctypes.c_size_t
     return library
 

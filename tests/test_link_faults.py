@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import time
 
 import numpy as np
 import pytest
 
-from link_harness import Board, Record, classes_of, samples
+from link_harness import BadLine, Board, Record, classes_of, samples
 from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.link.client import Client
 
 INPUTS = 8
-
-
-class BadLine:
-    """A ByteStream that hurts a share of the frames, each way, and now and then adds bytes of its own."""
-
-    name = "the bad line"
-
-    def __init__(self, board: Board, seed: int, share: float) -> None:
-        self.board, self.random, self.share = board, random.Random(seed), share
-        self.hurt = 0
-        self._up = self._down = b""
-
-    def write(self, data: bytes) -> None:
-        *frames, self._up = (self._up + data).split(b"\0")
-        self.board.write(b"".join(self._pass(frame + b"\0") for frame in frames))
-
-    def read(self, timeout: float) -> bytes:
-        *frames, self._down = (self._down + self.board.read(timeout)).split(b"\0")
-        return b"".join(self._pass(frame + b"\0") for frame in frames)
-
-    def close(self) -> None:
-        self.board.close()
-
-    def _pass(self, frame: bytes) -> bytes:
-        if self.random.random() >= self.share:
-            return frame
-        self.hurt += 1
-        position = self.random.randrange(len(frame))
-        return self.random.choice(
-            [
-                b"",
-                frame * 2,
-                frame * 3,
-                frame[:position],
-                frame[:position] + bytes([frame[position] ^ self.random.randrange(1, 256)]) + frame[position + 1 :],
-                self.random.randbytes(position) + frame,
-            ]
-        )
 
 
 @pytest.mark.parametrize("share", [0.04, 0.2])
@@ -74,6 +36,7 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
     assert client.state_hash() == record.hash
     stats = client.stats()
     assert (stats.steps, stats.predictions) == (2 * half, half)
+    assert client.counters.payload_received == 48 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 81, "replies, each once"
     assert line.hurt > 0
     if share > 0.1:
         assert client.counters.retries > 0
@@ -96,7 +59,9 @@ def test_a_lost_reply_is_asked_for_at_once_not_after_a_silence():
 
     line._pass = lose_one_reply
     x, _ = samples(40, INPUTS)
+    start = time.monotonic()
     assert np.array_equal(client.predict(x), classes_of(x))
+    assert time.monotonic() - start < 5
     assert client.counters.retries == 1
     assert client.stats().repeated == 1
     client.close()

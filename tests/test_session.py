@@ -188,7 +188,10 @@ def test_hello_resets_the_numbers_and_nothing_learnt(talk):
     assert talk.hash() == before
 
 
-def test_instructions_are_summed_over_the_wrap(talk):
+def test_instructions_are_summed_over_the_wrap():
+    board = Board(INPUTS)
+    talk = Talk(board)
+    talk.done(Kind.BEGIN_TASK)
     for i in range(10):
         talk.observe(i)
     talk.done(Kind.PREDICT, X[0].tobytes())
@@ -196,6 +199,7 @@ def test_instructions_are_summed_over_the_wrap(talk):
     talk.done(Kind.END_TASK)
     talk.done(Kind.RESET, struct.pack("<IBbB", 1, 1, -7, 0))
     assert talk.stats().instructions == 0
+    board.close()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
-import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,6 @@ from .data.catalogue import is_path
 from .errors import SparclError
 from .sparsity import BLOCKS
 from .toml_schema import SchemaError, parse_table
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class ConfigError(SparclError):

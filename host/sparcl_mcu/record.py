@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -129,22 +128,28 @@ def read_json(path: Path, name: str) -> Any:
 
 def versions() -> dict[str, Any]:
     """What a result depends on besides configuration and data: Python, platform, packages, commit."""
-    packages = {}
-    for requirement in importlib.metadata.requires("sparcl-mcu") or []:
-        name = re.match(r"[A-Za-z0-9_.-]+", requirement)
-        if name and "extra ==" not in requirement:
-            try:
-                packages[name[0]] = importlib.metadata.version(name[0])
-            except importlib.metadata.PackageNotFoundError:
-                continue
     return {
         "sparcl-mcu": importlib.metadata.version("sparcl-mcu"),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
-        "packages": packages,
+        "packages": packages(),
     }
+
+
+def packages() -> dict[str, str | None]:
+    """Version of each Python package this one requires here; None where it is not installed."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, str | None] = {}
+    for requirement in map(Requirement, importlib.metadata.requires("sparcl-mcu") or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            try:
+                found[requirement.name] = importlib.metadata.version(requirement.name)
+            except importlib.metadata.PackageNotFoundError:
+                found[requirement.name] = None
+    return found
 
 
 def _commit() -> str | None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -17,8 +17,6 @@ from .errors import SparclError
 from .experiment import Outcome, Progress, Stream
 from .learners.base import Learner, LearnSettings
 from .network import Network
-
-NAMES = ("simulated", "float")
 
 
 class ReferencesError(SparclError):
@@ -43,13 +41,24 @@ class References:
         context = multiprocessing.get_context("spawn")  # fork and torch's threads do not mix
         self._receive, send = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(send, job), daemon=True)
-        self._process.start()
+        # The child inherits the blocked signal: Ctrl-C reaches the parent, which ends the child. The tracker, which
+        # start() would otherwise start, unblocks it.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         send.close()
 
     def outcomes(self, on_progress: Progress) -> dict[str, Outcome]:
-        """Wait for both: {"simulated": ..., "float": ...}. Raises ReferencesError when the process died."""
+        """Wait for both: {"simulated": ..., "float": ...}. Raises ReferencesError when the process died.
+
+        The simulated learner's stats also tell `masters_moved_ppm`: the share of stored weights that differ from the
+        start, in parts a million.
+        """
         found: dict[str, Outcome] = {}
-        while len(found) < len(NAMES):
+        while len(found) < 2:
             try:
                 message = self._receive.recv()
             except EOFError:
@@ -77,16 +86,17 @@ def _work(send: Connection, job: Job) -> None:
     from .learners.float_twin import FloatTwin
     from .learners.simulated import SimulatedLearner
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
-    kinds: dict[str, Callable[[Network, int], Learner]] = {"simulated": SimulatedLearner, "float": FloatTwin}
-    for position, name in enumerate(NAMES):
-        learner = kinds[name](job.network, job.replay_capacity)
+    def outcome(learner: Learner, position: int) -> Outcome:
+        def report(done: int, total: int) -> None:
+            send.send((done + position * total, 2 * total))
 
-        def report(done: int, total: int, position: int = position) -> None:
-            send.send((done + position * total, len(NAMES) * total))
+        return experiment.run(learner, job.stream, job.settings, epochs=job.epochs, on_progress=report)
 
-        outcome = experiment.run(learner, job.stream, job.settings, epochs=job.epochs, on_progress=report)
-        send.send((name, outcome))
+    simulated = SimulatedLearner(job.network, job.replay_capacity)
+    found = outcome(simulated, 0)
+    moved = {"masters_moved_ppm": round(simulated.moved() * 1e6)}
+    send.send(("simulated", replace(found, stats=found.stats | moved)))
+    send.send(("float", outcome(FloatTwin(job.network, job.replay_capacity), 1)))
 
 
 def first_disagreement(board: Outcome, simulated: Outcome) -> int | None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..errors import SparclError
+
+
+class BoardError(SparclError):
+    """A board is unknown, cannot be started or reached, or went away."""
+
 
 class ByteStream(Protocol):
     """An open, two-way pipe of bytes to a running board; nothing in it knows of frames."""

@@ -1,0 +1,1 @@
+"""The `sparcl` command: the top floor, which prints; nothing imports it."""

@@ -176,7 +176,7 @@ class Transport:
         self.counters.retries += len(requests)
         if self._log:
             self._log.note(f"{why}: sending {len(requests)} again from {requests[0].seq}")
-        self._send(requests, lead=b"\0", arrow=">>")
+        self._send(requests, arrow=">>")
 
     def _receive(self, oldest: Sequence[_Request]) -> list[Frame]:
         """Whole frames that came; after a while of silence, sends `oldest` again. Raises LinkError at the time-out."""

@@ -1,0 +1,5 @@
+"""report.html: one self-contained page drawn from the files of a run folder."""
+
+from .render import ReportError, accuracy_picture, render, render_summary
+
+__all__ = ["ReportError", "accuracy_picture", "render", "render_summary"]

@@ -26,7 +26,7 @@ scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void
 
 scl_err scl_reset(scl_learner *learner, const scl_config *config)
 {
-    const scl_err err = check(config);
+    const scl_err err = config == NULL ? SCL_ERR_ARG : check(config);
     if (err != SCL_OK) {
         return err;
     }

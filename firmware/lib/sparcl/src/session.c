@@ -137,11 +137,8 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
 
 static scl_err observe(scl_session *s, const uint8_t *payload, uint8_t *predicted)
 {
-    const int8_t *x = (const int8_t *)(payload + 1);
-    if (s->io->instructions == NULL)
-        return scl_observe(s->learner, x, payload[0], predicted);
     uint32_t before = s->io->instructions();
-    scl_err err = scl_observe(s->learner, x, payload[0], predicted);
+    scl_err err = scl_observe(s->learner, (const int8_t *)(payload + 1), payload[0], predicted);
     s->instructions += s->io->instructions() - before;
     return err;
 }

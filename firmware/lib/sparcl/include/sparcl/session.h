@@ -35,8 +35,8 @@ typedef struct scl_session_io {
     /* Send all n bytes (at most SCL_REPLY_BYTES). Called once a frame received,
      * from within scl_session_receive. May block until there is room. */
     void (*write)(const uint8_t *data, size_t n);
-    /* A counter of instructions or cycles, free running, modulo 2^32; called
-     * just before and after each sample is learnt. NULL: cannot be counted. */
+    /* Instructions executed so far, modulo 2^32; called just before and after
+     * each sample is learnt. Always 0 where they cannot be counted. */
     uint32_t (*instructions)(void);
     const char *board; /* name, UTF-8; only SCL_BOARD_NAME_MAX bytes are told */
     /* Frames that may be on their way at once, 1 .. SCL_WINDOW_MAX: as many

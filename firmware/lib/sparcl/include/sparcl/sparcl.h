@@ -114,7 +114,8 @@ typedef struct scl_learner {
  * model->arena_bytes bytes, aligned to 4, and outlive the learner. */
 scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void *arena);
 
-/* Forget everything learnt: load the initial state again, with `config`. */
+/* Forget everything learnt: load the initial state again, with `config`.
+ * SCL_ERR_CONFIG for a setting out of its range; the state is then untouched. */
 scl_err scl_reset(scl_learner *learner, const scl_config *config);
 
 /* A task is a run of samples between begin and end. Replay starts with the

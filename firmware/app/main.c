@@ -1,0 +1,31 @@
+/* main.c - the streaming firmware: a generated network, taught and asked over
+ * the board's byte stream (docs/protocol.md). The same file for every board.
+ */
+#include "model.h"
+#include "port.h"
+#include "sparcl/session.h"
+#include "sparcl/sparcl.h"
+
+/* Named so that their sizes in the ELF can be held against the memory plan. */
+static scl_model_state scl_state_memory;
+static scl_model_arena scl_arena_memory;
+
+static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS)];
+static scl_learner learner;
+static scl_session session;
+static scl_session_io io;
+
+void app_start(void)
+{
+    io = (scl_session_io){port_write, port_instructions, port_name(), port_window()};
+    if (scl_init(&learner, &scl_model_generated, &scl_state_memory, &scl_arena_memory) != SCL_OK) {
+        port_exit(1); /* generated code and memory do not belong together */
+    }
+    scl_session_init(&session, &learner, &io, frame, sizeof frame);
+}
+
+void app_step(void)
+{
+    uint8_t bytes[64];
+    scl_session_receive(&session, bytes, port_read(bytes, sizeof bytes));
+}

@@ -1,0 +1,65 @@
+/* port_native.c - a process; the byte stream is standard input and output. */
+#include "port.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+size_t port_read(uint8_t *bytes, size_t n)
+{
+    for (;;) {
+        const ssize_t got = read(STDIN_FILENO, bytes, n);
+        if (got > 0) {
+            return (size_t)got;
+        }
+        if (got == 0) {
+            exit(0); /* the host closed the stream: the board is switched off */
+        }
+        if (errno != EINTR) {
+            exit(1);
+        }
+    }
+}
+
+void port_write(const uint8_t *bytes, size_t n)
+{
+    while (n > 0) {
+        const ssize_t put = write(STDOUT_FILENO, bytes, n);
+        if (put < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            exit(1);
+        }
+        bytes += put;
+        n -= (size_t)put;
+    }
+}
+
+uint32_t port_instructions(void)
+{
+    return 0;
+}
+
+const char *port_name(void)
+{
+    return "native";
+}
+
+uint8_t port_window(void)
+{
+    return 32;
+}
+
+void port_exit(int status)
+{
+    exit(status);
+}
+
+int main(void)
+{
+    app_start();
+    for (;;) {
+        app_step();
+    }
+}

@@ -1,0 +1,29 @@
+"""Open the byte stream of any board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .catalogue import BoardFacts
+from .native import open_native
+from .qemu import open_qemu
+from .serial import open_serial, ports
+from .stream import BoardError, ByteStream
+
+
+def open_board(facts: BoardFacts, program: Path | None = None, port: str | None = None) -> ByteStream:
+    """Connect to `port` (device or URL) if given; otherwise start `program` on this computer or in its emulator.
+
+    Raises BoardError when what the board needs is missing.
+    """
+    if port is not None:
+        return open_serial(port, facts.baud)
+    if facts.reached == "serial":
+        found = ports()
+        raise BoardError(
+            f"board {facts.name!r} is reached through a serial port; name it with --port. "
+            f"Found: {', '.join(found) if found else 'none; is the board plugged in?'}"
+        )
+    if program is None:
+        raise BoardError(f"board {facts.name!r} needs a built program or a port; build it with: sparcl build")
+    return open_native(program) if facts.reached == "native" else open_qemu(facts, program)

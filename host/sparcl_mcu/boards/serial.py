@@ -1,0 +1,85 @@
+"""Boards behind a serial port or any other URL of pyserial; the one module that imports it."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from .stream import BoardError, ByteStream
+
+READ_BYTES = 1 << 16
+WRITE_SECONDS = 10.0
+
+
+def ports() -> list[str]:
+    """Serial ports this computer has now, as "device (what it calls itself)"."""
+    from serial.tools import list_ports
+
+    return [f"{port.device} ({port.description})" for port in sorted(list_ports.comports())]
+
+
+def open_serial(port: str, baud: int) -> ByteStream:
+    """Open a device or URL (socket://127.0.0.1:5555). Raises BoardError saying what to check."""
+    import serial
+
+    options: dict[str, Any] = {} if "://" in port else {"exclusive": True}
+    try:
+        line = serial.serial_for_url(port, baudrate=baud, timeout=0, write_timeout=WRITE_SECONDS, **options)
+    except (serial.SerialException, ValueError, OSError) as error:
+        raise BoardError(f"{port} cannot be opened: {_remedy(port, error)}") from None
+    return SerialStream(line, port)
+
+
+class SerialStream:
+    """ByteStream of an open pyserial object."""
+
+    def __init__(self, line: object, name: str) -> None:
+        import serial
+
+        assert isinstance(line, serial.SerialBase)
+        self._line = line
+        self._failures = (serial.SerialException, OSError)
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def read(self, timeout: float) -> bytes:
+        try:
+            # Wait for one byte, then take all that is there: asking for more at first would wait for all of it.
+            self._line.timeout = timeout
+            first = bytes(self._line.read(1))
+            if not first:
+                return b""
+            self._line.timeout = 0
+            return first + bytes(self._line.read(READ_BYTES))
+        except self._failures as error:
+            raise self._gone(error) from None
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._line.write(data)
+        except self._failures as error:
+            raise self._gone(error) from None
+
+    def close(self) -> None:
+        self._line.close()
+
+    def _gone(self, error: Exception) -> BoardError:
+        return BoardError(f"{self._name} went away ({error}); is the board still plugged in and running?")
+
+
+def _remedy(port: str, error: Exception) -> str:
+    text = str(error)
+    code = getattr(error, "errno", None)
+    if "://" in port:
+        return f"{text}; is the board running there? Start an emulated one with: pio run -e qemu_m4 -t upload"
+    if code == errno.EACCES:
+        return "permission denied; on Linux join the group that may: sudo usermod -aG dialout $USER, then log in again"
+    if code in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
+        return "another program has it open; close that serial monitor"
+    if code == errno.ENOENT or "FileNotFound" in text:
+        found = ports()
+        return f"there is no such port; found: {', '.join(found) if found else 'none'}. Is the board plugged in?"
+    return text

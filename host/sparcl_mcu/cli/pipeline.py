@@ -1,0 +1,170 @@
+"""The whole road of one experiment, step by step, into a run folder.
+
+load -> pretrain -> generate -> build -> board (with replay, without, joint) and references -> results -> report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparcl_tools import elf
+from sparcl_tools.build import build
+from sparcl_tools.generate import generate, model_hash
+from sparcl_tools.plan import MemoryPlan
+
+from .. import boards, experiment, network, prepare, record, report
+from ..boards.catalogue import BoardFacts
+from ..config import Config
+from ..data import DataSet, Task
+from ..errors import SparclError
+from ..experiment import StageResult
+from ..learners.base import SecondPass
+from ..learners.board import BoardLearner
+from ..link.client import Client
+from ..link.log import LinkLog
+from ..network import Network
+from ..record import RunFolder
+from ..references import Job, References, first_disagreement
+from ..results import Footprint, Outcomes, metrics_of, results_of, write_results
+from .ui import Steps
+
+
+class PipelineError(SparclError):
+    """A run came to an end that must not pass for a success."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run may be told besides its experiment file."""
+
+    data_dir: Path | None = None  # where named data sets lie; None: SPARCL_DATA_DIR
+    network_file: Path | None = None  # start from this network instead of pretraining one
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """Generated and, unless the board runs already, built."""
+
+    facts: BoardFacts
+    plan: MemoryPlan
+    program: Path | None
+
+    @property
+    def footprint(self) -> Footprint:
+        sizes = elf.sizes(self.program) if self.program else None
+        return Footprint(
+            ram_bytes=sizes.ram_bytes if sizes else None,
+            flash_bytes=sizes.flash_bytes if sizes else None,
+            replay_bytes=self.plan.replay_bytes,
+        )
+
+
+def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> dict[str, Any]:
+    """One seed of an experiment, recorded in `folder` (entered here); returns its metrics.
+
+    Raises SparclError; PipelineError when board and simulation disagree, after everything has been written.
+    """
+    with folder:
+        facts = boards.catalogue.find(config.board.name)
+        folder.write_text("config.resolved.toml", config.to_toml())
+        folder.write_json("versions.json", record.versions())
+        folder.event("start", config_hash=config.hash, seed=config.seed, board=facts.name)
+        with steps.step(f"Load {config.data.source}"):
+            data, tasks = prepare.load_tasks(config, options.data_dir)
+        net = starting_network(config, data, tasks, steps, options.network_file)
+        network.save(net, folder.path / "network.sparcl")
+        firmware = make_firmware(config, facts, net, folder, steps)
+        outcomes = _learn(config, net, tasks, firmware, folder, steps)
+        with steps.step("Write results and report"):
+            measured = metrics_of(config, tasks, outcomes, firmware.footprint)
+            write_results(folder, measured, results_of(data, tasks, outcomes))
+            folder.write_json("memory_plan.json", {"rows": firmware.plan.rows(), **firmware.plan.to_dict()})
+            folder.write_json("board.json", {"name": facts.name, "title": facts.title})
+            folder.write_text("report.html", report.render(folder.path))
+        stage = first_disagreement(outcomes.replay, outcomes.simulated)
+        if stage is not None:
+            raise PipelineError(
+                f"after task {stage} the state hash of board {facts.name!r} differs from the simulation's: the board "
+                f"did not compute what it should. Rebuild it; if that does not help, report it with {folder.path}"
+            )
+        return measured
+
+
+def starting_network(
+    config: Config, data: DataSet, tasks: tuple[Task, ...], steps: Steps, file: Path | None
+) -> Network:
+    """The network of `file`, or one pretrained on the first task."""
+    if file is not None:
+        return network.load(file)
+    with steps.step(
+        f"Pretrain a sparse network on task 0 ({', '.join(data.class_names[c] for c in tasks[0].classes)})"
+    ) as p:
+        return prepare.pretrained(config, tasks, data.classes, p)
+
+
+def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFolder, steps: Steps) -> Firmware:
+    """Generate C into the run folder, and build it unless a port says that the board runs already."""
+    model_dir = folder.path / "generated"
+    with steps.step("Generate C"):
+        plan = generate(net, model_dir, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+    if config.board.port is not None:
+        return Firmware(facts, plan, None)
+    with steps.step(f"Build firmware: pio run -e {facts.name}"):
+        lines: list[str] = []
+        try:
+            program = build(facts.name, model_dir, on_line=lines.append)
+        finally:
+            folder.write_text("build.log", "\n".join(lines) + "\n")
+    return Firmware(facts, plan, program)
+
+
+def _learn(
+    config: Config, net: Network, tasks: tuple[Task, ...], firmware: Firmware, folder: RunFolder, steps: Steps
+) -> Outcomes:
+    stream = experiment.quantised(net, tasks)
+    replay, repeat = (prepare.learn_settings(config, second) for second in SecondPass)
+    epochs = config.learn.epochs
+
+    def note(run: str, result: StageResult) -> None:
+        folder.event(
+            "stage",
+            run=run,
+            stage=result.stage,
+            test_accuracy=result.test_accuracy,
+            val_accuracy=result.val_accuracy,
+            state_hash=result.state_hash,
+            seconds=round(result.seconds, 3),
+        )
+
+    with References(Job(net, stream, replay, epochs, config.learn.replay)) as references:
+        with ExitStack() as until_learnt:
+            with steps.step(f"Open board {firmware.facts.name}"):
+                learner = until_learnt.enter_context(_open(config, firmware, net, folder))
+            with steps.step(f"Board learns {len(tasks)} tasks, with replay") as p:
+                with_replay = experiment.run(
+                    learner, stream, replay, epochs=epochs, on_progress=p, on_stage=lambda r: note("replay", r)
+                )
+            with steps.step("The same without replay") as p:
+                without = experiment.run(
+                    learner, stream, repeat, epochs=epochs, on_progress=p, on_stage=lambda r: note("repeat", r)
+                )
+            with steps.step("The same, all tasks at once (joint)") as p:
+                joint = experiment.run_joint(learner, stream, repeat, epochs=epochs, on_progress=p)
+        with steps.step("Float twin and simulation") as p:
+            others = references.outcomes(p)
+    return Outcomes(with_replay, without, joint, others["simulated"], others["float"])
+
+
+@contextmanager
+def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -> Iterator[BoardLearner]:
+    stream = boards.open_board(firmware.facts, firmware.program, config.board.port)
+    with open(folder.path / "link.log", "w", encoding="utf-8") as log:
+        client = Client(stream, log=LinkLog(log))
+        try:
+            yield BoardLearner(client, net, expected_model_hash=model_hash(net, config.learn.replay))
+        finally:
+            client.close()

@@ -1,0 +1,107 @@
+"""Commands that run an experiment on a board."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..config import Config
+from .options import BoardName, DataDir, Experiment, NetworkFile, Port, read
+from .ui import TerminalSteps
+
+Out = Annotated[Path, typer.Option(help="Folder of run folders.")]
+
+
+def run(
+    experiment: Experiment,
+    board: BoardName = None,
+    port: Port = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds, from the file's seed on.")] = 1,
+    network: NetworkFile = None,
+    data_dir: DataDir = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Teach a board the tasks of an experiment and write a run folder with a report."""
+    console = Console(highlight=False, soft_wrap=True)
+    config = read(experiment, board, port)
+    if seeds == 1:
+        folder, measured = one(config, console, out, data_dir, network)
+        console.print(_result(measured), markup=False)
+    else:
+        folder = several(config, seeds, console, out, data_dir, network)
+    console.print(f"Report: {folder / 'report.html'}", markup=False)
+
+
+def demo(board: BoardName = None, out: Out = Path("runs")) -> None:
+    """The main job on scikit-learn's digits, from pretraining to the report."""
+    from sparcl_tools.pio import ROOT
+
+    console = Console(highlight=False, soft_wrap=True)
+    config = read(ROOT / "examples" / "digits", board)
+    name = config.board.name
+    console.print(
+        f"A board ({name}) learns ten handwritten digits, two at a time, and should not forget the first ones.\n"
+        f"This takes {'about 15 seconds' if name == 'native' else 'about a minute'} and 3 MB of disk.\n",
+    )
+    folder, measured = one(config, console, out, None, None)
+    console.print()
+    console.print(_result(measured), markup=False)
+    console.print(f"Report: {folder / 'report.html'}", markup=False)
+    further = "make demo BOARD=qemu_m4" if name == "native" else f"sparcl run examples/digits --board {name} --seeds 5"
+    console.print(f"Next: {further}; or your own data: sparcl new mydata/", markup=False)
+
+
+def one(
+    config: Config, console: Console, out: Path, data_dir: Path | None, network: Path | None
+) -> tuple[Path, dict[str, Any]]:
+    from ..record import RunFolder
+    from . import pipeline
+
+    folder = RunFolder.create(out, config.name)
+    try:
+        return folder.path, pipeline.run(config, folder, TerminalSteps(console), pipeline.Options(data_dir, network))
+    except KeyboardInterrupt:
+        console.print(f"{folder.path} is readable as far as it got", markup=False)
+        raise
+
+
+def several(
+    config: Config, seeds: int, console: Console, out: Path, data_dir: Path | None, network: Path | None
+) -> Path:
+    from .. import report
+    from ..record import RunFolder
+    from ..summary import summarise
+    from . import pipeline
+
+    with RunFolder.create(out, f"{config.name}_{seeds}_seeds") as folder:
+        measured = []
+        for seed in range(config.seed, config.seed + seeds):
+            console.print(f"[bold]Seed {seed}[/]")
+            one = dataclasses.replace(config, seed=seed)
+            options = pipeline.Options(data_dir, network)
+            measured.append(pipeline.run(one, folder.child(f"seed_{seed}"), TerminalSteps(console), options))
+        summary = summarise(measured)
+        folder.write_json("summary.json", summary)
+        folder.write_text("report.html", report.render_summary(folder.path))
+    for key in ("acc", "acc_without_replay", "acc_float", "acc_joint", "forgetting"):
+        if key in summary["mean"]:
+            console.print(f"  {key:20} {_interval(summary['mean'][key])}")
+    for key, value in summary["paired"].items():
+        console.print(f"  {key:20} {_interval(value)} (paired)")
+    return folder.path
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{100 * value['mean']:6.2f} ± {100 * value['half_width']:.2f} points"
+
+
+def _result(measured: dict[str, Any]) -> str:
+    return (
+        f"{100 * measured['acc']:.0f} % with replay, {100 * measured['acc_without_replay']:.0f} % without "
+        f"(all at once: {100 * measured['acc_joint']:.0f} %; float twin: {100 * measured['acc_float']:.0f} %), "
+        f"learnt on {measured['board']}"
+    )

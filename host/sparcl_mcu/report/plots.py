@@ -1,0 +1,143 @@
+"""Pictures as inline SVG and PNG; the one module that imports matplotlib.
+
+Colours are CSS variables of the page, so that pictures follow the reader's light or dark theme: matplotlib draws with
+placeholder colours, which are replaced in its SVG.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PLACEHOLDERS = {
+    "ink": "#010101",
+    "muted": "#020202",
+    "line": "#030303",
+    "replay": "#040404",
+    "repeat": "#050505",
+    "joint": "#060606",
+    "fill": "#070707",
+}
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    """A bare figure (no pyplot: no global state, no display), in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    figure.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_PLACEHOLDERS["line"])
+    axes.tick_params(length=0, colors=_PLACEHOLDERS["muted"], labelsize=10)
+    return figure, axes
+
+
+def _svg(figure: Figure, title: str) -> str:
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    # Text stays text: it takes the page's font and can be searched. A fixed salt makes equal pictures equal files.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(
+        r'<svg[^>]*viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', text, count=1
+    )
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1; font-family: inherit", text)
+    for name, colour in _PLACEHOLDERS.items():
+        text = text.replace(colour, f"var(--{name})")
+    return text.strip()
+
+
+def standalone(svg: str) -> str:
+    """A picture of this module as a file of its own: colours filled in, on white."""
+    colours = {"ink": "#1c1d1f", "muted": "#63666b", "line": "#dcdcd4", "replay": "#1a6dae", "repeat": "#c4561b"}
+    for name, colour in (colours | {"joint": "#63666b", "fill": "#d5e3ef"}).items():
+        svg = svg.replace(f"var(--{name})", colour)
+    root = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="640" '
+    return svg.replace("<svg ", root + 'font-family="sans-serif" style="background: #fff" ', 1) + "\n"
+
+
+def accuracy(
+    tasks: Sequence[str],
+    replay: Sequence[float],
+    repeat: Sequence[float],
+    float_twin: Sequence[float],
+    joint: float,
+) -> str:
+    """Accuracy (fractions) on the classes seen so far after each task; joint is one level."""
+    figure, axes = _figure(6.4, 3.9)
+    x = np.arange(len(tasks))
+    c = _PLACEHOLDERS
+    axes.axhline(100 * joint, color=c["joint"], linewidth=1.6, linestyle=(0, (1, 1.6)))
+    for values, colour, width in ((repeat, c["repeat"], 2.4), (replay, c["replay"], 3.0)):
+        axes.plot(x, 100 * np.array(values), color=colour, linewidth=width, marker="o", markersize=6, clip_on=False)
+    axes.plot(x, 100 * np.array(float_twin), color=c["ink"], linewidth=1.3, linestyle=(0, (4, 3)), clip_on=False)
+    axes.set_xticks(x, tasks)
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 20), [f"{v} %" for v in range(0, 101, 20)])
+    axes.grid(axis="y", color=c["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.04)
+    return _svg(figure, "Accuracy on the classes seen so far, after each task")
+
+
+def arena(steps: Sequence[str], buffers: Sequence[dict[str, Any]], size: int) -> str:
+    """Arena buffers as boxes: steps of one training pass to the right, bytes upwards."""
+    figure, axes = _figure(7.6, 3.6)
+    c = _PLACEHOLDERS
+    for buffer in buffers:
+        left, width = buffer["first"] - 0.46, buffer["last"] - buffer["first"] + 0.92
+        axes.broken_barh(
+            [(left, width)],
+            (buffer["offset"], buffer["bytes"]),
+            facecolor=c["fill"],
+            edgecolor=c["replay"],
+            linewidth=0.9,
+        )
+        if buffer["bytes"] >= size / 14:
+            axes.text(
+                left + 0.08,
+                buffer["offset"] + buffer["bytes"] / 2,
+                buffer["name"],
+                va="center",
+                fontsize=8.5,
+                color=c["ink"],
+            )
+    axes.set_xticks(range(len(steps)), [step.replace(" ", "\n", 1) for step in steps], fontsize=8.5)
+    axes.set_xlim(-0.6, len(steps) - 0.4)
+    axes.set_ylim(0, size)
+    axes.set_ylabel("bytes", color=c["muted"])
+    axes.grid(axis="y", color=c["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    return _svg(figure, "Arena buffers over the steps of one training pass")
+
+
+def images(samples: Sequence[Any]) -> list[str]:
+    """Grey (h, w) or colour (h, w, 3) samples -> PNG data URIs, all on one scale."""
+    from matplotlib.image import imsave
+
+    arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    arrays = [array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array for array in arrays]
+    low = min(float(array.min()) for array in arrays)
+    high = max(float(array.max()) for array in arrays)
+    uris = []
+    for array in arrays:
+        buffer = io.BytesIO()
+        scaled = (array - low) / ((high - low) or 1.0)
+        imsave(buffer, scaled, format="png", cmap="gray_r", vmin=0, vmax=1)
+        uris.append("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
+    return uris

@@ -1,0 +1,102 @@
+"""The command line: what each command says, and how errors end."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from sparcl_mcu import config, network
+from sparcl_mcu.cli import checks
+from sparcl_mcu.cli.main import app
+from sparcl_mcu.record import RunFolder
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "digits"
+
+
+def sparcl(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: str | Path) -> str:
+    """The message of a command that must end with exit code 2, on stderr, without a traceback."""
+    result = sparcl(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def own_data(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 6)), np.arange(80) % 4
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "my.npz", x_train=x, y_train=y, x_test=x[:16], y_test=y[:16], sensor=np.ones(3))
+    return folder / "my.npz"
+
+
+def test_new_writes_a_file_that_is_read_back_and_never_overwritten(tmp_path: Path) -> None:
+    assert sparcl("new", tmp_path / "my data!").exit_code == 0
+    file = tmp_path / "my data!" / "experiment.toml"
+    made = config.load(file)
+    assert made.name == "my-data"
+    assert made.data.source == "digits"
+    assert "# " in file.read_text()
+    assert "exists already" in refused("new", tmp_path / "my data!")
+
+
+def test_new_takes_the_data_it_finds(tmp_path: Path) -> None:
+    own_data(tmp_path / "mine")
+    assert sparcl("new", tmp_path / "mine").exit_code == 0
+    assert config.load(tmp_path / "mine" / "experiment.toml").data.source == "my.npz"
+
+
+def test_data_check_prints_shapes_ranges_and_the_classes_of_each_task(tmp_path: Path) -> None:
+    result = sparcl("data", "check", own_data(tmp_path))
+    assert result.exit_code == 0
+    for words in ("(80, 6)", "float64", "0 .. 3", "0, 1", "2, 3", "Ignored arrays: sensor", "is fine: 4 classes"):
+        assert words in result.stdout
+    assert "lower data.classes_per_task" in refused("data", "check", tmp_path / "my.npz", "--classes-per-task", "4")
+    assert "does not exist" in refused("data", "check", tmp_path / "gone.npz")
+
+
+def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text('name = "x"\n[data]\nsource = "digits"\n[network]\nhidden = [16]\n[pretrain]\nepochs = 1\n')
+    assert "make one with: sparcl pretrain" in refused("generate", file)
+    result = sparcl("pretrain", file)
+    assert result.exit_code == 0, result.output
+    assert "fc1: 64 -> 16, 256 weights (25% of dense)" in result.stdout
+    assert network.load(tmp_path / "network.sparcl").classes == 10
+    result = sparcl("generate", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "replay buffer" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "generated").iterdir()) == ["model.c", "model.h"]
+    (tmp_path / "network.sparcl").write_bytes(b"PK broken")
+    assert "is not a readable .sparcl file" in refused("generate", tmp_path)
+
+
+def test_mistakes_in_the_experiment_file_end_with_two(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text((EXAMPLE / "experiment.toml").read_text().replace("epochs = 3 ", "epochz = 3 "))
+    assert "did you mean 'epochs'?" in refused("run", file, "--out", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_report_needs_a_finished_run(tmp_path: Path) -> None:
+    assert "give the folder of a finished run" in refused("report", tmp_path)
+    with pytest.raises(KeyboardInterrupt), RunFolder.create(tmp_path, "x") as folder:
+        raise KeyboardInterrupt
+    assert "the run is 'interrupted'" in refused("report", folder.path)
+
+
+def test_doctor_gives_a_command_for_everything_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = sparcl("doctor")
+    assert result.exit_code == 0, result.output
+    monkeypatch.setenv("PATH", "")
+    result = sparcl("doctor")
+    assert result.exit_code == 1
+    for check in checks.CHECKS[3:]:
+        assert re.search(rf"{re.escape(check.name)}: missing; needed for {check.needed_for}", result.stdout)
+        assert check.remedy in result.stdout

@@ -1,0 +1,178 @@
+"""`sparcl run` on the native board, for real: pretrained, generated, built with PlatformIO, taught, reported."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sparcl_mcu import record
+from sparcl_mcu.cli import pipeline
+from sparcl_mcu.cli.main import app
+
+SMALL = """
+name = "small"
+[data]
+source = "digits"
+samples_per_task = 24
+[network]
+hidden = [16]
+[pretrain]
+epochs = 2
+fine_tune_epochs = 1
+[learn]
+epochs = 2
+replay = 20
+"""
+FILES = (
+    "config.resolved.toml versions.json events.jsonl accuracy_matrix.csv metrics.json results.json network.sparcl "
+    "memory_plan.json board.json link.log build.log report.html status.json"
+)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    file = tmp_path / "experiment.toml"
+    file.write_text(SMALL)
+    return file
+
+
+def run(file: Path, *arguments: str) -> tuple[Result, Path]:
+    """`sparcl run` and the folder it left."""
+    out = file.parent / "runs"
+    result = CliRunner().invoke(app, ["run", str(file), "--out", str(out), *arguments])
+    folders = sorted(out.iterdir(), key=lambda path: path.stat().st_mtime_ns) if out.is_dir() else []
+    return result, folders[-1] if folders else out
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = record.read_json(folder, "metrics.json")
+    return found
+
+
+def test_demo_ends_with_result_report_and_what_next(tmp_path: Path) -> None:
+    """The figures of one seed; the mean of ten is for `make results`."""
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    blank, said, where, further = result.stdout.splitlines()[-4:]
+    assert blank == ""
+    found = metrics(folder)
+    assert said.startswith(f"{100 * found['acc']:.0f} % with replay, {100 * found['acc_without_replay']:.0f} % without")
+    assert where == f"Report: {folder / 'report.html'}"
+    assert further.startswith("Next: make demo BOARD=qemu_m4")
+    assert found["acc"] > 0.75
+    assert found["acc"] - found["acc_without_replay"] > 0.5
+    assert found["simulation_agrees"]
+    assert found["masters_moved"] > 0.2
+    for name in FILES.split():
+        assert (folder / name).stat().st_size > 0, name
+    assert {"model.c", "model.h"} <= {path.name for path in (folder / "generated").iterdir()}
+    assert not list(folder.rglob("*.part"))
+    assert record.status(folder) == "done"
+
+
+def test_a_run_repeats_exactly_from_what_it_left_behind(small: Path) -> None:
+    first, folder = run(small)
+    assert first.exit_code == 0, first.output
+    (small.parent / "again.toml").write_text((folder / "config.resolved.toml").read_text())
+    second, again = run(small.parent / "again.toml", "--network", str(folder / "network.sparcl"))
+    assert second.exit_code == 0, second.output
+    assert folder != again
+    one, other = metrics(folder), metrics(again)
+    for changing in ("samples_per_second", "link_bytes"):  # a HELLO carries a random number, which COBS may stuff
+        del one[changing], other[changing]
+    assert one == other
+
+
+def test_seeds_share_a_folder_and_a_summary(small: Path) -> None:
+    result, folder = run(small, "--seeds", "2")
+    assert result.exit_code == 0, result.output
+    summary = record.read_json(folder, "summary.json")
+    assert [one["seed"] for one in summary["seeds"]] == [0, 1]
+    hashes = [metrics(folder / f"seed_{seed}")["state_hash"] for seed in (0, 1)]
+    assert not set(hashes[0]) & set(hashes[1])
+    assert "board - float twin" in result.stdout
+    assert (folder / "report.html").is_file()
+    assert record.status(folder) == record.status(folder / "seed_1") == "done"
+
+
+def test_a_board_that_computes_something_else_is_a_failed_run(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(pipeline.References):
+        def outcomes(self, on_progress: Any) -> Any:
+            found = super().outcomes(on_progress)
+            stages = list(found["simulated"].stages)
+            stages[2] = dataclasses.replace(stages[2], state_hash=stages[2].state_hash ^ 1)
+            return found | {"simulated": dataclasses.replace(found["simulated"], stages=tuple(stages))}
+
+    monkeypatch.setattr(pipeline, "References", Wrong)
+    result, folder = run(small)
+    assert result.exit_code == 2
+    assert "after task 2 the state hash of board 'native' differs" in result.stderr
+    assert record.status(folder) == "failed"
+    assert "DIFFERS" in (folder / "report.html").read_text()
+
+
+def test_what_cannot_run_is_refused_and_recorded(small: Path, tmp_path: Path) -> None:
+    result, folder = run(small, "--port", str(tmp_path / "ttyGone"))
+    assert result.exit_code == 2
+    assert "ttyGone" in result.stderr
+    assert record.status(folder) == "failed"
+    result, _ = run(small, "--board", "qemu_m5")
+    assert result.exit_code == 2
+    assert "did you mean" in result.stderr
+    (tmp_path / "other.toml").write_text(SMALL.replace("digits", "own.npz"))
+    result, _ = run(tmp_path / "other.toml")
+    assert result.exit_code == 2
+    assert "own.npz does not exist" in result.stderr
+
+
+def test_a_network_for_other_data_is_refused(small: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 5)), np.arange(200) % 4
+    np.savez(small.parent / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    network = Path(__file__).parents[1] / "examples" / "digits" / "network.sparcl"
+    (small.parent / "own.toml").write_text(SMALL.replace('"digits"', '"own.npz"'))
+    result, _ = run(small.parent / "own.toml", "--network", str(network))
+    assert result.exit_code == 2
+    assert "a sample has 5 values, but network 'digits' takes 64" in result.stderr
+
+
+def test_ctrl_c_leaves_a_readable_folder_that_says_interrupted(small: Path) -> None:
+    out = small.parent / "runs"
+    small.write_text(SMALL.replace("epochs = 2", "epochs = 500"))
+    program = [sys.executable, "-c", "from sparcl_mcu.cli.main import main; main()"]
+    # A session of its own, so that the signal reaches the whole foreground group, as a terminal would send it.
+    process = subprocess.Popen(
+        [*program, "run", str(small), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/link.log")):  # the board is being taught
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    (folder,) = out.iterdir()
+    assert f"{folder} is readable" in stdout
+    assert record.status(folder) == "interrupted"
+    events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert events[0] == "start"
+    assert events[-1] == "interrupted"
+    assert not (folder / "metrics.json").exists()
+    assert not list(folder.rglob("*.part"))

@@ -1,0 +1,61 @@
+"""The firmware itself over a bad line: same state as the simulated learner, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers import REPO, compile_c, random_network, random_samples, runtime_sources
+from link_harness import SANITIZERS, BadLine, Board
+from sparcl_mcu.learners.base import LearnerError, LearnSettings
+from sparcl_mcu.learners.board import BoardLearner
+from sparcl_mcu.learners.simulated import SimulatedLearner
+from sparcl_mcu.link.client import Client
+from sparcl_tools.generate import generate, model_hash
+
+REPLAY = 20
+NETWORK = random_network(1)
+
+
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory):
+    """The streaming firmware on the native port, compiled without PlatformIO."""
+    folder = tmp_path_factory.mktemp("firmware")
+    generate(NETWORK, folder, replay_capacity=REPLAY, settings=LearnSettings())
+    port = REPO / "firmware/lib/port_native"
+    sources = [str(REPO / "firmware/app/main.c"), str(folder / "model.c"), *map(str, port.rglob("*.c"))]
+    includes = [f"-I{path}" for path in (folder, REPO / "firmware/lib/port_api/include", port / "include")]
+    defines = ("-D_POSIX_C_SOURCE=200809L", "-DSCL_BUILD_ID=0xC0FFEEu")
+    return compile_c(folder / "firmware", [*sources, *runtime_sources()], *includes, *defines, SANITIZERS)
+
+
+def test_the_board_and_the_simulation_agree_whatever_the_line_does(firmware):
+    board = Board(program=firmware)
+    line = BadLine(board, seed=4, share=0.1)
+    learner = BoardLearner(Client(line, timeout=0.8), NETWORK, expected_model_hash=model_hash(NETWORK, REPLAY))
+    assert learner.hello.build_id == 0xC0FFEE
+    simulated = SimulatedLearner(NETWORK, REPLAY)
+    settings = LearnSettings(seed=9, lr_mantissa=3, lr_exponent=-8)
+    learner.reset(settings)
+    simulated.reset(settings)
+    for task in range(3):
+        x, y = random_samples(NETWORK, 60, task)
+        for either in (learner, simulated):
+            either.begin_task()
+            either.observe(x, y)
+            either.end_task()
+        assert learner.state_hash() == simulated.state_hash()
+        assert np.array_equal(learner.predict(x), simulated.predict(x))
+    on_board, here = learner.stats(), simulated.stats()
+    assert on_board["steps"] == 180
+    assert {name: on_board[name] for name in on_board.keys() & here.keys()} == here
+    assert "instructions" not in on_board
+    assert line.hurt > 10
+    line.close()
+
+
+def test_another_replay_capacity_is_another_model(firmware):
+    board = Board(program=firmware)
+    with pytest.raises(LearnerError, match="was built for model"):
+        BoardLearner(Client(board, timeout=5), NETWORK, expected_model_hash=model_hash(NETWORK, REPLAY + 1))
+    board.close()
