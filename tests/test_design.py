@@ -98,6 +98,17 @@ def test_blocks_that_do_not_divide_a_layer_are_refused_by_its_name() -> None:
     assert mlp((6,), 2, [6], 1.0, Block(1, 4)).node("fc1").block == Block(1, 1)  # nothing to cut into blocks
 
 
+def test_residuals_add_linear_branches_and_apply_relu_once() -> None:
+    graph = resnet8((32, 32, 3), 10)
+    linear = {node.name for node in graph.nodes if node.weighted and not node.relu}
+    assert linear == {"stage1_conv2", "stage2_conv2", "stage2_short", "stage3_conv2", "stage3_short", "head"}
+    assert {node.name: node.sources for node in graph.nodes if node.op == "add" and node.relu} == {
+        "stage1": ("stage1_conv2", "stem"),
+        "stage2": ("stage2_conv2", "stage2_short"),
+        "stage3": ("stage3_conv2", "stage3_short"),
+    }
+
+
 def test_freezing_leaves_the_layer_named_and_all_after_it_trainable() -> None:
     graph = freeze_until(resnet8((32, 32, 3), 10), "stage3_conv1")
     trainable = [node.name for node in graph.nodes if node.weighted and not node.frozen]
