@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparcl_mcu import prepare
 from sparcl_mcu.config import load as load_config
-from sparcl_mcu.network import load as load_network
+from sparcl_mcu.network_file import load as load_network
 
 from .generate import generate
 from .plan import MemoryPlan

@@ -16,10 +16,10 @@ from sparcl_tools.build import build
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan
 
-from .. import boards, experiment, network, prepare, record, report
+from .. import boards, experiment, network_file, prepare, record, report
 from ..boards.catalogue import BoardFacts
 from ..config import Config
-from ..data import DataSet, Task
+from ..data import Task
 from ..errors import SparclError
 from ..experiment import StageResult
 from ..learners.base import SecondPass
@@ -74,9 +74,10 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         folder.write_json("versions.json", record.versions())
         folder.event("start", config_hash=config.hash, seed=config.seed, board=facts.name)
         with steps.step(f"Load {config.data.source}"):
-            data, tasks = prepare.load_tasks(config, options.data_dir)
-        net = starting_network(config, data, tasks, steps, options.network_file)
-        network.save(net, folder.path / "network.sparcl")
+            made = prepare.scenario(config, options.data_dir)
+        data, tasks = made.data, made.tasks
+        net = starting_network(config, made, steps, options.network_file)
+        network_file.save(net, folder.path / "network.sparcl")
         firmware = make_firmware(config, facts, net, folder, steps)
         outcomes = _learn(config, net, tasks, firmware, folder, steps)
         with steps.step("Write results and report"):
@@ -94,16 +95,12 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         return measured
 
 
-def starting_network(
-    config: Config, data: DataSet, tasks: tuple[Task, ...], steps: Steps, file: Path | None
-) -> Network:
-    """The network of `file`, or one pretrained on the first task."""
+def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file: Path | None) -> Network:
+    """The network of `file`, or one pretrained on the base tasks."""
     if file is not None:
-        return network.load(file)
-    with steps.step(
-        f"Pretrain a sparse network on task 0 ({', '.join(data.class_names[c] for c in tasks[0].classes)})"
-    ) as p:
-        return prepare.pretrained(config, tasks, data.classes, p)
+        return network_file.load(file)
+    with steps.step(f"Pretrain a sparse network on {made.base_names} ({made.base_samples} samples)") as p:
+        return prepare.pretrained(config, made, p)
 
 
 def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFolder, steps: Steps) -> Firmware:
