@@ -15,8 +15,8 @@ from typing import Any
 
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
-from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.graph import INPUT, Node, size
+from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.network import Network
 
 from .layout import index_bytes, pack
@@ -31,12 +31,14 @@ class GenerateError(SparclError):
     """A network cannot be expressed as C for this runtime."""
 
 
-def model_hash(network: Network, replay_capacity: int) -> int:
-    """CRC-32 that identifies a network together with its replay capacity; a board reports it in HELLO."""
-    return zlib.crc32(struct.pack("<II", network.fingerprint, replay_capacity))
+def model_hash(network: Network, replay_capacity: int, batch: int = 1) -> int:
+    """CRC-32 that identifies a network with its replay capacity and mini-batch; a board reports it in HELLO."""
+    return zlib.crc32(struct.pack("<III", network.fingerprint, replay_capacity, batch))
 
 
-def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings: LearnSettings) -> MemoryPlan:
+def generate(
+    network: Network, out_dir: Path, *, replay_capacity: int, settings: LearnSettings, batch: int = 1
+) -> MemoryPlan:
     """Write model.h and model.c into `out_dir` (made if missing); unchanged files keep their time stamp.
 
     `settings` become the defaults of a board that no host configures. Raises GenerateError.
@@ -45,14 +47,16 @@ def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings:
 
     if not 0 <= replay_capacity <= 65535:
         raise GenerateError(f"a replay buffer of {replay_capacity} samples; 0 .. 65535 are possible")
+    if not 1 <= batch <= 255:
+        raise GenerateError(f"a mini-batch of {batch} steps; 1 .. 255 are possible")
     if not network.trainable():
         raise GenerateError("every layer is frozen; leave at least the last one trainable")
     for node in network.weighted():
         weights = network.weights[node.name]
         if weights.slots > MAX_SLOTS and not weights.dense:
             raise GenerateError(f"layer {node.name!r} stores {weights.slots} weights; a sparse layer holds {MAX_SLOTS}")
-    program = lower(network)
-    memory = plan_program(network, program, replay_capacity)
+    program = lower(network, batch)
+    memory = plan_program(network, program, replay_capacity, batch)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sparcl_tools"),
         undefined=jinja2.StrictUndefined,
@@ -66,8 +70,9 @@ def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings:
         "version": __version__,
         "runtime_version": RUNTIME_VERSION,
         "network": network,
-        "hash": model_hash(network, replay_capacity),
+        "hash": model_hash(network, replay_capacity, batch),
         "replay_capacity": replay_capacity,
+        "batch": batch,
         "settings": settings,
         "plan": memory,
         "program": program,

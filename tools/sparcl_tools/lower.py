@@ -9,10 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sparcl_mcu import ops
+from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
 from sparcl_mcu.network import Network
 
 from .layout import index_bytes
+
+
+class LowerError(SparclError):
+    """A graph whose names clash in C."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class Program:
         return self.forward + self.learn
 
 
-def lower(network: Network) -> Program:
+def lower(network: Network, batch: int = 1) -> Program:
     """Steps in the order of docs/numerics.md: forward, loss, then from the last layer down."""
-    return _Lowering(network).run()
+    return _Lowering(network, batch).run()
 
 
 def kernel(network: Network, node: Node) -> str:
@@ -59,8 +64,9 @@ def kernel(network: Network, node: Node) -> str:
 
 
 class _Lowering:
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, batch: int) -> None:
         self.network = network
+        self.batch = batch
         self.graph = network.graph
         self.program = Program()
         self.parts: dict[str, list[str]] = {}  # by tensor: C names of sums (s_...) and errors (d_...) that meet in it
@@ -79,6 +85,8 @@ class _Lowering:
     # ---- small helpers
 
     def _buffer(self, name: str, what: str, size_bytes: int, c_type: str, over: str | None = None) -> str:
+        if name in self.program.buffers:
+            raise LowerError(f"two buffers would be called {name!r}; rename one of the layers whose names start alike")
         self.program.buffers[name] = Scratch(name, what, size_bytes, c_type, over)
         return name
 
@@ -277,11 +285,13 @@ class _Lowering:
 
     def _update(self, node: Node) -> None:
         name, source = node.name, node.sources[0]
-        where = f"&(scl_masters){{s->{name}_master, s->{name}_bias}}"
+        verb, where = "update", f"&(scl_masters){{s->{name}_master, s->{name}_bias}}"
+        if self.batch > 1:
+            verb, where = "gather", f"&(scl_gathered){{s->{name}_gathered, s->{name}_bias_gathered}}"
         d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
         window = "" if node.op == "dense" else f"&w_{name}, "
         suffix = "" if node.op == "depthwise" else f"_{kernel(self.network, node)}"
-        call = f"scl_{node.op}_weight_update{suffix}(&m_{name}, {window}{where}, {d}, {self._vec(source)}, config);"
+        call = f"scl_{node.op}_weight_{verb}{suffix}(&m_{name}, {window}{where}, {d}, {self._vec(source)}, config);"
         lines = [] if source in self.graph.learns else [self._weights_line(node)]
         lines += [f"if (d_{name}.any) {{", f"    {call}", "}"]
         uses = (self.error_buffer[name], *self._map_uses(source))

@@ -80,14 +80,17 @@ class MemoryPlan:
         return asdict(self) | {"peak": self.peak}
 
 
-def plan(network: Network, replay_capacity: int) -> MemoryPlan:
-    """Plan state and arena of a network with a replay buffer of `replay_capacity` int8 samples."""
-    return plan_program(network, lower(network), replay_capacity)
+def plan(network: Network, replay_capacity: int, batch: int = 1) -> MemoryPlan:
+    """Plan state and arena of a network with a replay buffer of `replay_capacity` int8 samples.
+
+    batch: steps whose gradients are gathered, in the state block, before they are applied; 1 needs no memory.
+    """
+    return plan_program(network, lower(network, batch), replay_capacity, batch)
 
 
-def plan_program(network: Network, program: Program, replay_capacity: int) -> MemoryPlan:
+def plan_program(network: Network, program: Program, replay_capacity: int, batch: int) -> MemoryPlan:
     """The same for a network lowered already."""
-    state, state_bytes = _state(network, replay_capacity)
+    state, state_bytes = _state(network, replay_capacity, batch)
     arena = _place(_lifetimes(program))
     return MemoryPlan(
         steps=tuple(step.name for step in program.steps()),
@@ -116,10 +119,14 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def _state(network: Network, replay_capacity: int) -> tuple[tuple[Field, ...], int]:
+def _state(network: Network, replay_capacity: int, batch: int) -> tuple[tuple[Field, ...], int]:
     members = [("head", "head: seed, step, counters", HEAD_BYTES)]
     for node in network.trainable():
         members.append((f"{node.name}_bias", f"{node.name} biases, int32", 4 * len(network.weights[node.name].bias)))
+    for node in network.trainable() if batch > 1 else []:
+        weights = network.weights[node.name]
+        members.append((f"{node.name}_bias_gathered", f"{node.name} bias gradients, int32", 4 * len(weights.bias)))
+        members.append((f"{node.name}_gathered", f"{node.name} gradients, int32", 4 * weights.slots))
     for scale in network.exponents:
         if not network.graph.scale_fixed(scale):
             members.append((f"{scale}_scale", f"{scale} output exponent", SCALE_BYTES))

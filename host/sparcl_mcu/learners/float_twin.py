@@ -46,14 +46,15 @@ class FloatTwin(StepLearner):
             )
         self._trainable = [self._layers[node.name] for node in self.network.trainable()]
         self._parameters = [p for layer in self._trainable for p in (layer.weight, layer.bias)]
+        self._gathered = [torch.zeros_like(p) for p in self._parameters]  # of the open mini-batch
 
     def _logits(self, x: NDArray[np.int8]) -> Any:
         """float32 (n, classes) of int8 samples (n, inputs)."""
         values = x.astype(np.float32) * np.float32(2.0**self.network.input_exponent)
         graph = self.network.graph
-        return backend.logits(graph, backend.forward(graph, backend.torch().from_numpy(values), self._apply))
+        return backend.logits(graph, backend.forward(graph, backend.torch().from_numpy(values), self._weighted))
 
-    def _apply(self, node: Node, source: Any) -> Any:
+    def _weighted(self, node: Node, source: Any) -> Any:
         layer = self._layers[node.name]
         return backend.weighted(node, source, layer.weight, layer.bias)
 
@@ -69,10 +70,21 @@ class FloatTwin(StepLearner):
             for layer, gradient in zip(self._trainable, gradients[::2], strict=True):
                 if layer.mask is not None:
                     gradient.mul_(layer.mask)
-            torch._foreach_add_(
-                self._parameters, gradients, alpha=-self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
-            )
+            if self.batch == 1:
+                self._descend(gradients)
+            else:
+                torch._foreach_add_(self._gathered, gradients)
         return True
+
+    def _descend(self, gradients: Any) -> None:
+        rate = self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
+        backend.torch()._foreach_add_(self._parameters, gradients, alpha=-rate)
+
+    def _apply(self) -> None:
+        torch = backend.torch()
+        with torch.no_grad():
+            self._descend(self._gathered)
+            torch._foreach_zero_(self._gathered)
 
     def state_hash(self) -> None:
         return None

@@ -26,6 +26,14 @@ class _Layer:
     start: Weights
     masters: NDArray[np.int16]  # M', (rows, fan_in)
     bias: NDArray[np.int32]
+    gathered: Ints  # gradients of the open mini-batch, (rows, fan_in)
+    bias_gathered: Ints
+
+    @classmethod
+    def load(cls, start: Weights) -> _Layer:
+        bias = start.bias.copy()
+        nothing = np.zeros(start.masters.shape, np.int64)
+        return cls(start, start.masters.copy(), bias, nothing, np.zeros(len(bias), np.int64))
 
     @property
     def hi(self) -> Ints:
@@ -74,7 +82,7 @@ class SimulatedLearner(StepLearner):
 
     def _load(self) -> None:
         graph = self.network.graph
-        self.layers = {name: _Layer(w, w.masters.copy(), w.bias.copy()) for name, w in self.network.weights.items()}
+        self.layers = {name: _Layer.load(weights) for name, weights in self.network.weights.items()}
         self.scales = {
             scale: _Scale(
                 exponent,
@@ -185,9 +193,21 @@ class SimulatedLearner(StepLearner):
         e_w = layer.start.exponents.astype(np.int64)
         shift = (e_w - 8) - (e_d + self._exponent(node.sources[0]) + s.lr_exponent)
         gradient = s.lr_mantissa * operator.weight_grad(node, d, x)
-        apply_update(layer.masters, layer.start.mask, gradient, shift)
-        change = nx.rsr(s.lr_mantissa * d.sum(axis=(0, 1)), nx.BIAS_EXPONENT - (e_d + s.lr_exponent))
-        layer.bias[:] = nx.sat(layer.bias - change, nx.BIAS_LIMIT).astype(np.int32)
+        bias_gradient = s.lr_mantissa * d.sum(axis=(0, 1))
+        bias_shift = nx.BIAS_EXPONENT - (e_d + s.lr_exponent)
+        if self.batch == 1:
+            apply_update(layer.masters, layer.start.mask, gradient, shift)
+            apply_bias(layer.bias, bias_gradient, bias_shift)
+        else:
+            layer.gathered = nx.sat(layer.gathered + _rsr_rows(gradient, shift - 8), nx.INT32_MAX)
+            layer.bias_gathered = nx.sat(layer.bias_gathered + nx.rsr(bias_gradient, bias_shift - 8), nx.INT32_MAX)
+
+    def _apply(self) -> None:
+        for node in self.network.trainable():
+            layer = self.layers[node.name]
+            apply_update(layer.masters, layer.start.mask, layer.gathered, np.array([8]))
+            apply_bias(layer.bias, layer.bias_gathered, 8)
+            layer.gathered[:] = layer.bias_gathered[:] = 0
 
     # ---- state
 
@@ -230,10 +250,18 @@ def _join(parts: list[tuple[Ints, int]]) -> tuple[Ints, int]:
     return v, e
 
 
+def _rsr_rows(values: Ints, shift: Ints) -> Ints:
+    """`rsr` of a (rows, fan_in) matrix with shift (1,) or (rows,)."""
+    return activation.rsr_channels(values.T, shift if len(shift) > 1 else int(shift[0])).T
+
+
 def apply_update(masters: NDArray[np.int16], mask: NDArray[np.bool_], gradient: Ints, shift: Ints) -> None:
     """M' -= sat(rsr(gradient, shift)) for every stored weight, in place. gradient int64 (rows, fan_in); shift (1,) or
     (rows,)."""
-    shifts = shift if len(shift) > 1 else shift[0]
-    step = nx.sat(activation.rsr_channels(gradient.T, shifts).T, 32767)
-    moved = np.clip(masters - step, nx.MASTER_MIN, nx.MASTER_MAX)
+    moved = np.clip(masters - nx.sat(_rsr_rows(gradient, shift), 32767), nx.MASTER_MIN, nx.MASTER_MAX)
     masters[mask] = moved[mask].astype(np.int16)
+
+
+def apply_bias(bias: NDArray[np.int32], gradient: Ints, shift: int) -> None:
+    """b -= rsr(gradient, shift), |b| <= 2**29, in place."""
+    bias[:] = nx.sat(bias - nx.rsr(gradient, shift), nx.BIAS_LIMIT).astype(np.int32)

@@ -62,11 +62,22 @@ typedef struct scl_matrix {
     const int32_t *bias;   /* (rows) exponent -20 */
 } scl_matrix;
 
-/* What an update writes: the memory behind a trainable layer's `weights` and `bias`. */
+/* What learning writes: the memory behind a trainable layer's `weights` and `bias`, or,
+ * where a batch gathers before it is applied, sums in the same layout. */
 typedef struct scl_masters {
     int16_t *master;
     int32_t *bias;
 } scl_masters;
+
+typedef struct scl_gathered {
+    int32_t *weight; /* rsr(gradient, shift - 8) summed: exponent e_w - 16 */
+    int32_t *bias;   /* rsr(gradient, shift - 8) summed: exponent -28 */
+} scl_gathered;
+
+/* End of a batch: n masters (or biases) learn what was gathered, rsr(sum, 8), and the
+ * sums start again at 0. */
+void scl_apply_masters(int16_t *master, int32_t *gathered, uint32_t n);
+void scl_apply_biases(int32_t *bias, int32_t *gathered, uint32_t n);
 
 /* Every variant of the bodies in src/ops/matrix.h: name, R, C, bytes of an index entry, frozen. */
 #define SCL_TRAINABLE_LIST(X)                                                                      \
@@ -96,7 +107,8 @@ SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
  * forward: x (fan_in) -> out (rows).
  * input_grad: d (rows) -> v int32 (fan_in), exponent e_w + d.e, with the weights as
  *     they are: call it before weight_update. Rows without error are skipped.
- * weight_update: masters and biases learn from error d (rows) and input x (fan_in). */
+ * weight_update: masters and biases learn from error d (rows) and input x (fan_in).
+ * weight_gather: the same gradients are added up instead, for a batch. */
 #define SCL_DENSE_DECLARE(name, ...)                                                               \
     void scl_dense_forward_##name(const scl_matrix *m, scl_vec x, scl_output *out);                \
     void scl_dense_input_grad_##name(const scl_matrix *m, scl_vec d, int32_t *v);
@@ -105,6 +117,8 @@ SCL_FROZEN_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
 #define SCL_DENSE_DECLARE(name, ...)                                                               \
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
+                                        scl_vec x, const scl_config *config);                      \
+    void scl_dense_weight_gather_##name(const scl_matrix *m, const scl_gathered *to, scl_vec d,    \
                                         scl_vec x, const scl_config *config);
 SCL_TRAINABLE_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
@@ -136,6 +150,9 @@ SCL_FROZEN_LIST(SCL_CONV2D_DECLARE)
 #define SCL_CONV2D_DECLARE(name, ...)                                                              \
     void scl_conv2d_weight_update_##name(const scl_matrix *m, const scl_window *w,                 \
                                          const scl_masters *to, scl_vec d, scl_vec x,              \
+                                         const scl_config *config);                                \
+    void scl_conv2d_weight_gather_##name(const scl_matrix *m, const scl_window *w,                 \
+                                         const scl_gathered *to, scl_vec d, scl_vec x,             \
                                          const scl_config *config);
 SCL_TRAINABLE_LIST(SCL_CONV2D_DECLARE)
 #undef SCL_CONV2D_DECLARE
@@ -158,6 +175,9 @@ void scl_depthwise_input_grad_frozen(const scl_depthwise *m, const scl_window *w
                                      int32_t *v);
 void scl_depthwise_weight_update(const scl_depthwise *m, const scl_window *w, const scl_masters *to,
                                  scl_vec d, scl_vec x, const scl_config *config);
+void scl_depthwise_weight_gather(const scl_depthwise *m, const scl_window *w,
+                                 const scl_gathered *to, scl_vec d, scl_vec x,
+                                 const scl_config *config);
 uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_t crc);
 
 /* ---- pools: keep the exponent ------------------------------------------------ */

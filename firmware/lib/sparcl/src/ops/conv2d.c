@@ -119,8 +119,8 @@ SCL_INLINE void block_grad(const scl_window *w, uint32_t rows, const int8_t *d, 
     }
 }
 
-SCL_INLINE void weight_update(const scl_matrix *m, const scl_window *w, const scl_masters *to,
-                              scl_vec d, scl_vec x, const scl_config *config, layout k)
+SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, scl_vec d, scl_vec x,
+                            const scl_config *config, layout k)
 {
     const int shift = (m->e_w - 8) - (d.e + x.e + config->lr_exponent);
     const int bias_shift = SCL_BIAS_EXPONENT - (d.e + config->lr_exponent);
@@ -135,14 +135,14 @@ SCL_INLINE void weight_update(const scl_matrix *m, const scl_window *w, const sc
                 sum += error;
                 any |= error;
             }
-            scl_bias_step(&to->bias[o + r], config->lr_mantissa * sum, bias_shift);
+            sink_bias(to, o + r, config->lr_mantissa * sum, bias_shift);
         }
         if (any == 0) {
             continue;
         }
         const uint32_t first = first_block(m, group, k);
         const uint32_t end = first_block(m, group + 1, k);
-        int16_t *master = to->master + first * k.rows * k.cols;
+        uint32_t at = first * k.rows * k.cols;
         tap t = {0, 0, 0};
         for (uint32_t b = first; b < end; b++) {
             const uint32_t input = block_input(m, b, b - first, k);
@@ -150,7 +150,7 @@ SCL_INLINE void weight_update(const scl_matrix *m, const scl_window *w, const sc
             advance(&t, w, input);
             block_grad(w, m->rows, d.q + o, x.q, &t, input - t.first, g, k);
             for (uint32_t i = 0; i < k.rows * k.cols; i++) {
-                scl_master_step(master++, config->lr_mantissa * g[i], shift);
+                sink_weight(to, at++, config->lr_mantissa * g[i], shift);
             }
         }
     }
@@ -176,6 +176,12 @@ SCL_FROZEN_LIST(DEFINE)
                                          const scl_masters *to, scl_vec d, scl_vec x,              \
                                          const scl_config *config)                                 \
     {                                                                                              \
-        weight_update(m, w, to, d, x, config, LAYOUT(r, c, ib, fr));                               \
+        weight_grad(m, w, SINK_UPDATE(to), d, x, config, LAYOUT(r, c, ib, fr));                    \
+    }                                                                                              \
+    void scl_conv2d_weight_gather_##name(const scl_matrix *m, const scl_window *w,                 \
+                                         const scl_gathered *to, scl_vec d, scl_vec x,             \
+                                         const scl_config *config)                                 \
+    {                                                                                              \
+        weight_grad(m, w, SINK_GATHER(to), d, x, config, LAYOUT(r, c, ib, fr));                    \
     }
 SCL_TRAINABLE_LIST(DEFINE)

@@ -13,8 +13,8 @@ SCL_INLINE void input_grad(const scl_matrix *m, scl_vec d, int32_t *v, layout k)
     matrix_input_grad(m, d.q, v, k);
 }
 
-SCL_INLINE void weight_update(const scl_matrix *m, const scl_masters *to, scl_vec d, scl_vec x,
-                              const scl_config *config, layout k)
+SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x,
+                            const scl_config *config, layout k)
 {
     const int shift = (m->e_w - 8) - (d.e + x.e + config->lr_exponent);
     const int bias_shift = SCL_BIAS_EXPONENT - (d.e + config->lr_exponent);
@@ -25,19 +25,19 @@ SCL_INLINE void weight_update(const scl_matrix *m, const scl_masters *to, scl_ve
             const uint32_t o = group * k.rows + r;
             scaled[r] = config->lr_mantissa * d.q[o];
             any |= scaled[r];
-            scl_bias_step(&to->bias[o], scaled[r], bias_shift);
+            sink_bias(to, o, scaled[r], bias_shift);
         }
         if (any == 0) {
             continue; /* nothing below would change */
         }
         const uint32_t first = first_block(m, group, k);
         const uint32_t end = first_block(m, group + 1, k);
-        int16_t *w = to->master + first * k.rows * k.cols;
+        uint32_t at = first * k.rows * k.cols;
         for (uint32_t b = first; b < end; b++) {
             const int8_t *xs = x.q + block_input(m, b, b - first, k);
             for (uint32_t r = 0; r < k.rows; r++) {
                 for (uint32_t c = 0; c < k.cols; c++) {
-                    scl_master_step(w++, scaled[r] * xs[c], shift);
+                    sink_weight(to, at++, scaled[r] * xs[c], shift);
                 }
             }
         }
@@ -61,6 +61,11 @@ SCL_FROZEN_LIST(DEFINE)
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
                                         scl_vec x, const scl_config *config)                       \
     {                                                                                              \
-        weight_update(m, to, d, x, config, LAYOUT(r, c, ib, fr));                                  \
+        weight_grad(m, SINK_UPDATE(to), d, x, config, LAYOUT(r, c, ib, fr));                       \
+    }                                                                                              \
+    void scl_dense_weight_gather_##name(const scl_matrix *m, const scl_gathered *to, scl_vec d,    \
+                                        scl_vec x, const scl_config *config)                       \
+    {                                                                                              \
+        weight_grad(m, SINK_GATHER(to), d, x, config, LAYOUT(r, c, ib, fr));                       \
     }
 SCL_TRAINABLE_LIST(DEFINE)

@@ -55,4 +55,39 @@ SCL_INLINE void scl_bias_step(int32_t *bias, int32_t change, int shift)
                                   : (int32_t)b;
 }
 
+/* Where gradients go: at once into masters and biases, or into the sums of a batch. */
+typedef struct sink {
+    int16_t *master; /* at once */
+    int32_t *sum;    /* a batch */
+    int32_t *bias;   /* biases, or their sums */
+    bool gather;
+} sink;
+
+#define SINK_UPDATE(to) ((sink){.master = (to)->master, .bias = (to)->bias, .gather = false})
+#define SINK_GATHER(to) ((sink){.sum = (to)->weight, .bias = (to)->bias, .gather = true})
+
+SCL_INLINE void scl_gather(int32_t *sum, int32_t change, int shift)
+{
+    const int64_t total = (int64_t)*sum + scl_rsr(change, shift - 8);
+    *sum = total > INT32_MAX ? INT32_MAX : total < -INT32_MAX ? -INT32_MAX : (int32_t)total;
+}
+
+SCL_INLINE void sink_weight(sink to, uint32_t at, int32_t change, int shift)
+{
+    if (to.gather) {
+        scl_gather(&to.sum[at], change, shift);
+    } else {
+        scl_master_step(&to.master[at], change, shift);
+    }
+}
+
+SCL_INLINE void sink_bias(sink to, uint32_t at, int32_t change, int shift)
+{
+    if (to.gather) {
+        scl_gather(&to.bias[at], change, shift);
+    } else {
+        scl_bias_step(&to.bias[at], change, shift);
+    }
+}
+
 #endif
