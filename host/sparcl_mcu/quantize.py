@@ -52,8 +52,9 @@ def input_scaling(x: NDArray[Any], normalise: Literal["range", "standard"]) -> I
 
 
 def quantise(network: FloatNetwork, scaling: InputScaling, x: NDArray[np.float32], name: str) -> Network:
-    """Freeze a float network. x: real values of quantised inputs (n, inputs), of which the first 64 calibrate."""
-    maps = network.maps(x[:CALIBRATION_SAMPLES])
+    """Freeze a float network. x: real values of quantised inputs (n, inputs); 64 of them, evenly spaced, calibrate."""
+    spaced = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(np.int64)
+    maps = network.maps(x[spaced])
     return to_integers(network, scaling, {layer: float(np.abs(m).max(initial=0)) for layer, m in maps.items()}, name)
 
 
