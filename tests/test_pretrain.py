@@ -111,7 +111,7 @@ def test_a_channel_that_never_varies_does_not_blow_up_its_layer() -> None:
 
 def test_exponents_fit_every_member_of_a_scale_and_each_depthwise_channel() -> None:
     graph = resnet8((8, 8), 3)
-    x, y = images(80, (8, 8))
+    x, y = images(64, (8, 8))
     trained = pretrain(graph, x, y, QUICK, 2)
     network = quantise(trained, scaled(graph), x, "n")
     maps = trained.maps(x[:64])
