@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from sparcl_mcu import config, network
+from sparcl_mcu import config, network_file
 from sparcl_mcu.cli import checks
 from sparcl_mcu.cli.main import app
 from sparcl_mcu.record import RunFolder
@@ -67,8 +67,8 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     assert "make one with: sparcl pretrain" in refused("generate", file)
     result = sparcl("pretrain", file)
     assert result.exit_code == 0, result.output
-    assert "fc1: 64 -> 16, 256 weights (25% of dense)" in result.stdout
-    assert network.load(tmp_path / "network.sparcl").classes == 10
+    assert "fc1: dense, 16 x 64, 256 weights (25% of dense)" in result.stdout
+    assert network_file.load(tmp_path / "network.sparcl").classes == 10
     result = sparcl("generate", tmp_path)
     assert result.exit_code == 0, result.output
     assert "replay buffer" in result.stdout
