@@ -74,6 +74,7 @@ def test_hash_follows_content_and_not_places() -> None:
         (MINIMAL + "[learn]\nepochs = 0\n", "'epochs' in [learn] is 0; it must lie in 1 .. 1000"),
         (MINIMAL + "[learn]\nepochs = 3.0\n", "must be a whole number"),
         (MINIMAL + "[learn]\nepochs = true\n", "must be a whole number"),
+        (MINIMAL + "[learn]\nbatch = 256\n", "'batch' in [learn] is 256; it must lie in 1 .. 255"),
         (MINIMAL + "[learn]\nlr_mantissa = 2\n", "one of 1, 3"),
         (MINIMAL + "[network]\nhidden = [64, 0]\n", "'hidden' in [network] is 0"),
         (MINIMAL + "[network]\nhidden = []\n", "give 1 to 8"),

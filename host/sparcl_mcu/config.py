@@ -76,10 +76,12 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class LearnConfig:
-    """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent."""
+    """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent. batch: steps whose gradients are
+    gathered before they are applied; 1 needs no memory for them."""
 
     epochs: int = _within(1, 1000, default=3)
     replay: int = _within(1, 65535, default=100)
+    batch: int = _within(1, 255, default=1)
     lr_mantissa: int = _one_of(1, 3, default=1)
     lr_exponent: int = _within(-15, 0, default=-7)
 

@@ -86,7 +86,6 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
     x = samples.reshape(len(samples), -1).astype(np.float32)
     steps = np.rint((x - scaling.offset) * scaling.gain * np.float32(2.0**-scaling.exponent))
     x = (np.clip(steps, -127, 127) * 2.0**scaling.exponent).astype(np.float32)
-    order = np.random.default_rng(config.seed).permutation(len(x))  # the first few calibrate, and must hold all classes
     wanted = config.pretrain
     network = pretrain(
         graph,
@@ -101,7 +100,7 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
         config.seed,
         on_epoch=lambda done, total, _: on_progress(done, total),
     )
-    return quantize.quantise(network, scaling, x[order], config.name)
+    return quantize.quantise(network, scaling, x, config.name)
 
 
 def learn_settings(config: Config, second_pass: SecondPass = SecondPass.REPLAY) -> LearnSettings:

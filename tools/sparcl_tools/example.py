@@ -16,4 +16,5 @@ def generate_example(example: Path, out_dir: Path) -> MemoryPlan:
     """Write model.h and model.c of `example`/network.sparcl with the settings of its experiment.toml."""
     config = load_config(example / "experiment.toml")
     network = load_network(example / "network.sparcl")
-    return generate(network, out_dir, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+    settings, learn = prepare.learn_settings(config), config.learn
+    return generate(network, out_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)

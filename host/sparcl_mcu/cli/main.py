@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import SparclError
-from . import look, make, results, run
+from . import look, make, plan, results, run
 
 
 class _Group(TyperGroup):
@@ -50,6 +50,7 @@ app.command("new")(make.new)
 app.add_typer(data, name="data")
 app.command("pretrain")(make.pretrain)
 app.command("generate")(make.generate)
+app.command("plan")(plan.plan)
 app.command("build")(make.build)
 app.command("run")(run.run)
 app.command("report")(look.report)

@@ -82,7 +82,8 @@ def generate(
     config = read(experiment)
     net = load(network or config.folder / "network.sparcl")
     target = output or config.folder / "generated"
-    plan = generator.generate(net, target, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+    settings, learn = prepare.learn_settings(config), config.learn
+    plan = generator.generate(net, target, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
     console = Console(highlight=False, soft_wrap=True)
     table = Table("RAM", "bytes", title=f"state {plan.state_bytes} + arena {plan.arena_bytes} bytes")
     table.columns[1].justify = "right"

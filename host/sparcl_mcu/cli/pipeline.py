@@ -107,7 +107,8 @@ def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFo
     """Generate C into the run folder, and build it unless a port says that the board runs already."""
     model_dir = folder.path / "generated"
     with steps.step("Generate C"):
-        plan = generate(net, model_dir, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+        settings, learn = prepare.learn_settings(config), config.learn
+        plan = generate(net, model_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
     if config.board.port is not None:
         return Firmware(facts, plan, None)
     with steps.step(f"Build firmware: pio run -e {facts.name}"):
@@ -137,7 +138,7 @@ def _learn(
             seconds=round(result.seconds, 3),
         )
 
-    with References(Job(net, stream, replay, epochs, config.learn.replay)) as references:
+    with References(Job(net, stream, replay, epochs, config.learn.replay, config.learn.batch)) as references:
         with ExitStack() as until_learnt:
             with steps.step(f"Open board {firmware.facts.name}"):
                 learner = until_learnt.enter_context(_open(config, firmware, net, folder))
@@ -162,6 +163,8 @@ def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
-            yield BoardLearner(client, net, expected_model_hash=model_hash(net, config.learn.replay))
+            yield BoardLearner(
+                client, net, expected_model_hash=model_hash(net, config.learn.replay, config.learn.batch)
+            )
         finally:
             client.close()
