@@ -19,7 +19,7 @@ from sparcl_mcu.link.client import Client
 from sparcl_mcu.network import Network
 from sparcl_tools import pio
 from sparcl_tools.build import BuildError, build
-from sparcl_tools.elf import sizes
+from sparcl_tools.elf import sizes, soft_float
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan
 
@@ -121,8 +121,7 @@ def test_every_emulated_board_builds_within_its_memory(name: str, tmp_path: Path
     assert named <= found.ram_bytes < named + 64
     assert plan.state_bytes + plan.arena_bytes + 2048 < found.ram_bytes < facts.ram_bytes
     assert found.flash_bytes < facts.flash_bytes
-    if facts.core.startswith("Cortex"):
-        assert not [s for s in found.symbols if s in ("malloc", "printf", "__aeabi_fadd", "__aeabi_dadd")]
+    assert not {"malloc", "printf"} & set(found.symbols)
 
 
 @pytest.mark.emulator
@@ -137,6 +136,43 @@ def test_what_does_not_fit_is_told_with_figures(tmp_path: Path, objects: Path):
     needed = int(message.split("needs ")[1].split()[0])
     assert plan.state_bytes < needed < plan.state_bytes + 8192
     assert f"scl_state_memory {plan.state_bytes}" in message
+
+
+@pytest.mark.emulator
+def test_a_test_may_use_all_the_memory_of_the_emulated_machine(tmp_path: Path, objects: Path):
+    need("arm-none-eabi-gcc", "qemu-system-arm")
+    plan = model(SMALL, tmp_path, replay=6000)
+    program = build("qemu_m4", tmp_path, build_dir=objects, whole_memory=True)
+    assert sizes(program).ram_bytes > plan.state_bytes > 128 * 1024
+    client = Client(open_board(catalogue.find("qemu_m4"), program))
+    assert client.hello().replay_capacity == 6000
+    client.close()
+    # the part's own memory again, in the same folder
+    with pytest.raises(BuildError, match="131072 are available"):
+        build("qemu_m4", tmp_path, build_dir=objects)
+    grown = model(random_network(3, sizes=(100, 16, 5)), tmp_path, replay=65000)
+    assert grown.state_bytes > 4 * 1024 * 1024
+    with pytest.raises(BuildError, match="4194304 are available"):
+        build("qemu_m4", tmp_path, build_dir=objects, whole_memory=True)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(
+    ("board", "functions"),
+    [("qemu_m3", ["__aeabi_fmul", "__aeabi_i2f"]), ("qemu_rv32", ["__floatsisf", "__mulsf3"])],
+)
+def test_a_float_fails_the_build(board: str, functions: list[str], tmp_path: Path, objects: Path):
+    need("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc")
+    model(SMALL, tmp_path)
+    assert soft_float(build(board, tmp_path, build_dir=objects)) == []
+    source = tmp_path / "model.c"
+    leak = "    static volatile float leak;\n    leak = leak * 1.5f * (float)x[0];\n"
+    text, places = re.subn(r"(\*forward\([^)]*\)\n\{\n)", rf"\1{leak}", source.read_text())
+    assert places == 1
+    source.write_text(text)
+    with pytest.raises(BuildError, match="calculates with floating point") as caught:
+        build(board, tmp_path, build_dir=objects)
+    assert set(functions) <= set(re.findall(r"__\w+", str(caught.value)))
 
 
 # ---- PlatformIO's own door ----

@@ -91,6 +91,7 @@ def test_state_hash_after_every_task(board: str, tmp_path: Path) -> None:
     if facts.counts_instructions:
         assert 10_000 < stats["instructions"] / stats["steps"] < 1_000_000
     if facts.reached == "qemu":
+        assert 300 < stats["stack_bytes"] < facts.stack_bytes
         symbols = sizes(program).symbols
         assert symbols["scl_arena_memory"] == plan.arena_bytes
         assert symbols["scl_state_memory"] == plan.state_bytes
