@@ -51,7 +51,7 @@ def test_it_learns(board):
 
 
 def test_a_board_built_for_another_network_is_refused_with_both_hashes(board):
-    with pytest.raises(LearnerError, match="built for model 12345678, but network 'random0' is 0000beef; generate, build"):
+    with pytest.raises(LearnerError, match="for model 12345678, but network 'random0' is 0000beef; generate, build"):
         BoardLearner(Client(board, timeout=5), network(8, CLASSES), expected_model_hash=0xBEEF)
 
 
