@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from sparcl_mcu import record
 from sparcl_mcu.cli import pipeline
-from sparcl_mcu.cli.main import app
+from sparcl_mcu.cli.app import app
 
 SMALL = """
 name = "small"

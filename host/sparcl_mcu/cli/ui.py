@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..experiment import Progress as Report
@@ -29,7 +30,7 @@ class TerminalSteps:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Report]:
-        started = time.monotonic()
+        started, title = time.monotonic(), escape(title)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             bar = progress.add_task(title, total=None)
