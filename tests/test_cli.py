@@ -83,6 +83,13 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     assert "is not a readable .sparcl file" in refused("generate", tmp_path)
 
 
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "n.sparcl"
+    assert f"cannot write {gone}" in refused("pretrain", EXAMPLE, "--output", gone)
+    (tmp_path / "file").write_text("")
+    assert "choose another folder" in refused("generate", EXAMPLE, "--output", tmp_path / "file")
+
+
 def test_mistakes_in_the_experiment_file_end_with_two(tmp_path: Path) -> None:
     file = tmp_path / "experiment.toml"
     file.write_text((EXAMPLE / "experiment.toml").read_text().replace("epochs = 3 ", "epochz = 3 "))

@@ -51,11 +51,13 @@ def pretrain(
     from .. import network, prepare
 
     config = read(experiment)
+    target = output or config.folder / "network.sparcl"
+    if not target.parent.is_dir() or target.is_dir():  # said before the work, not after it
+        raise MakeError(f"cannot write {target}: give a file name in a folder that exists")
     console = Console(highlight=False, soft_wrap=True)
     data, tasks = prepare.load_tasks(config, data_dir)
     with TerminalSteps(console).step(f"Pretrain on {len(tasks[0].x_train)} samples of task 0") as progress:
         net = prepare.pretrained(config, tasks, data.classes, progress)
-    target = output or config.folder / "network.sparcl"
     network.save(net, target)
     for layer in net.layers:
         share = layer.slots / (layer.inputs * layer.outputs)
@@ -81,7 +83,11 @@ def generate(
     config = read(experiment)
     net = load(network or config.folder / "network.sparcl")
     target = output or config.folder / "generated"
-    plan = generator.generate(net, target, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+    settings = prepare.learn_settings(config)
+    try:
+        plan = generator.generate(net, target, replay_capacity=config.learn.replay, settings=settings)
+    except OSError as error:
+        raise MakeError(f"cannot write into {target}: {error.strerror}; choose another folder with --output") from None
     console = Console(highlight=False, soft_wrap=True)
     table = Table("RAM", "bytes", title=f"state {plan.state_bytes} + arena {plan.arena_bytes} bytes")
     table.columns[1].justify = "right"
