@@ -26,7 +26,7 @@ BOARDS = [pytest.param(f.name, marks=[pytest.mark.emulator] if f.reached == "qem
 def firmware(
     board: str, network: Network, folder: Path, *, replay: int, batch: int = 1, whole_memory: bool = False
 ) -> tuple[Path, MemoryPlan]:
-    """Program and memory plan of a network on a board. whole_memory: QEMU's machine instead of the part it stands for."""
+    """Program and memory plan of a network on a board. whole_memory: as much as QEMU's machine has."""
     facts = catalogue.find(board)
     if facts.reached == "qemu":
         need(facts.emulator[0])

@@ -1,16 +1,22 @@
 """The command line: what each command says, and how errors end."""
 
+import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from helpers import random_graph_network
 from sparcl_mcu import config, network_file
 from sparcl_mcu.cli import checks
-from sparcl_mcu.cli.main import app
+from sparcl_mcu.cli.app import app
+from sparcl_mcu.cli.ui import TerminalSteps
 from sparcl_mcu.design import resnet8
 from sparcl_mcu.record import RunFolder
 from sparcl_tools.plan import plan as make_plan
@@ -78,6 +84,13 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "generated").iterdir()) == ["model.c", "model.h"]
     (tmp_path / "network.sparcl").write_bytes(b"PK broken")
     assert "is not a readable .sparcl file" in refused("generate", tmp_path)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "n.sparcl"
+    assert f"cannot write {gone}" in refused("pretrain", EXAMPLE, "--output", gone)
+    (tmp_path / "file").write_text("")
+    assert "choose another folder" in refused("generate", EXAMPLE, "--output", tmp_path / "file")
 
 
 def test_mistakes_in_the_experiment_file_end_with_two(tmp_path: Path) -> None:
@@ -164,3 +177,31 @@ def test_doctor_gives_a_command_for_everything_that_is_missing(monkeypatch: pyte
     for check in checks.CHECKS[3:]:
         assert re.search(rf"{re.escape(check.name)}: missing; needed for {check.needed_for}", result.stdout)
         assert check.remedy in result.stdout
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-c", "from sparcl_mcu.cli.main import main; main()", "boards"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_class_names_are_text_not_markup(tmp_path: Path) -> None:
+    arrays = dict(np.load(own_data(tmp_path)))
+    np.savez(tmp_path / "my.npz", **arrays, classes=np.array(["[/x]", "[red]b", "c", "d"]))
+    result = sparcl("data", "check", tmp_path / "my.npz")
+    assert result.exit_code == 0, result.exception
+    assert "[/x], [red]b" in result.stdout
+    printed = io.StringIO()
+    with TerminalSteps(Console(file=printed, force_terminal=True, width=80)).step("Pretrain ([/x], [red]b)"):
+        pass
+    assert "Pretrain ([/x], [red]b)" in printed.getvalue()
+
+
+def test_boards_shows_whole_names_on_a_narrow_terminal() -> None:
+    assert "esp32-c3-devkitm-1" in sparcl("boards").stdout

@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from sparcl_mcu import record
 from sparcl_mcu.cli import pipeline
-from sparcl_mcu.cli.main import app
+from sparcl_mcu.cli.app import app
 
 SMALL = """
 name = "small"
@@ -149,6 +152,36 @@ def test_what_cannot_run_is_refused_and_recorded(small: Path, tmp_path: Path) ->
     result, _ = run(tmp_path / "other.toml")
     assert result.exit_code == 2
     assert "own.npz does not exist" in result.stderr
+
+
+def test_a_network_too_large_for_the_board_is_refused_with_figures(small: Path) -> None:
+    small.write_text(SMALL.replace("hidden = [16]", "hidden = [1100, 260]").replace("epochs = 2", "epochs = 1", 1))
+    result, folder = run(small, "--board", "qemu_m3")
+    assert result.exit_code == 2
+    needed = re.search(r"needs at least (\d+) bytes of RAM, 65536 are available", result.stderr)
+    assert needed, result.stderr
+    masters = 2 * 1100 * 260 // 4
+    assert masters < int(needed[1]) < 1.5 * masters
+    assert f"Largest: fc2 masters, int16 {masters}, fc1 masters" in result.stderr
+    assert record.status(folder) == "failed"
+
+
+def test_a_board_of_another_name_is_refused(small: Path) -> None:
+    made, folder = run(small)
+    assert made.exit_code == 0, made.output
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            line, _ = server.accept()
+            with line:
+                subprocess.run([folder / "generated" / "native"], stdin=line, stdout=line, check=False)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        given = ("--network", str(folder / "network.sparcl"), "--board", "qemu_m4", "--port", url)
+        result, _ = run(small, *given)
+    assert result.exit_code == 2
+    assert "says it is board 'native', but this run is for 'qemu_m4'; name it with: --board native" in result.stderr
 
 
 def test_a_network_for_other_data_is_refused(small: Path) -> None:

@@ -93,6 +93,8 @@ def test_own_file_with_names_domains_and_other_arrays(tmp_path: Path) -> None:
     [
         ({"x_test": None}, "x_test is missing"),
         ({"x_train": np.full((80, 3, 2), np.nan)}, "x_train holds 480 NaN or infinite values; drop or fill"),
+        ({"x_train": np.full((80, 3, 2), 1e300)}, "x_train has values up to 1e+300 in size; scale them"),
+        ({"x_test": np.full((12, 3, 2), -1e-40)}, "x_test has values up to 1e-40 in size; scale them"),
         ({"x_train": np.array([["a", "b"]] * 80)}, "x_train has dtype <U1"),
         ({"x_train": np.zeros(80)}, "x_train has shape (80,)"),
         ({"x_train": np.zeros((0, 3, 2))}, "not empty"),
@@ -186,6 +188,10 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         load_npz(path)
     np.savez(path, x_train=np.array([{}], dtype=object))
     with pytest.raises(DataError, match="no object arrays"):
+        load_npz(path)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(path)
+    with pytest.raises(DataError, match=r"my\.npz is not a readable"):
         load_npz(path)
     with pytest.raises(DataError, match="does not exist"):
         load("gone.npz", relative_to=tmp_path)

@@ -1,5 +1,6 @@
 """The run folder: how a run ends is written down, and nothing half-written has a final name."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -42,9 +43,23 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RecordError, match=r"cannot write .*a\.txt \(disk full\); free some space"):
         folder.write_text("a.txt", "new")
     assert (folder.path / "a.txt").read_text() == "old"
+    assert not list(folder.path.glob("*.part"))
+
+
+def test_a_full_disk_still_lets_a_run_say_that_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = RunFolder.create(tmp_path, "x")
+    monkeypatch.setattr("os.fsync", fail)
+    (folder.path / "left.sparcl.part").write_text("half of")
+    with pytest.raises(RecordError, match=r"big\.txt"), folder:
+        folder.write_text("big.txt", "much")
+    assert record.status(folder.path) == "failed"
+    assert {path.name for path in folder.path.iterdir()} == {"status.json", "events.jsonl"}
 
 
 def test_events_are_on_disk_at_once(tmp_path: Path) -> None:

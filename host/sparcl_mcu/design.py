@@ -13,9 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from .graph import INPUT, Graph, GraphError, Node, Shape, Window
-from .sparsity import Block
-
-SINGLE = Block(1, 1)
+from .sparsity import SINGLE, Block
 
 
 class Builder(Protocol):

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from . import ops
 from .errors import SparclError
-from .sparsity import Block
+from .sparsity import SINGLE, Block
 
 INPUT = "input"
 Shape = tuple[int, int, int]
@@ -59,7 +59,7 @@ class Node:
     window: Window | None = None
     relu: bool = False
     density: float = 1.0
-    block: Block = Block(1, 1)
+    block: Block = SINGLE
     frozen: bool = False
 
     @property

@@ -1,8 +1,8 @@
 """The integer contract of docs/numerics.md: rounding, saturation, block floating point, random numbers.
 
 Every tensor is ``mantissa * 2**exponent`` with one small signed exponent for the whole tensor. The functions here
-are the readable twin of firmware/lib/sparcl/src/numerics.h; tests hold both equal bit for bit. Arrays are int64
-inside, so that no intermediate of a 32-bit computation on the device can overflow here unnoticed.
+are the readable twin of firmware/lib/sparcl/include/sparcl/numerics.h; tests hold both equal bit for bit. Arrays are
+int64 inside, so that no intermediate of a 32-bit computation on the device can overflow here unnoticed.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -61,14 +62,21 @@ class RunFolder:
         return folder
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a whole file; returns its path."""
+        """Write a whole file; returns its path. Raises RecordError."""
         path = self.path / name
         part = path.with_name(path.name + ".part")
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with open(part, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise RecordError(
+                f"cannot write {path} ({error.strerror or error}); free some space, or choose another folder with --out"
+            ) from None
         return path
 
     def write_json(self, name: str, value: Any) -> Path:
@@ -93,12 +101,25 @@ class RunFolder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
             self._status("done")
-        elif issubclass(kind, KeyboardInterrupt):
-            self.event("interrupted")
-            self._status("interrupted")
+            return
+        for part in self.path.rglob("*.part"):
+            part.unlink(missing_ok=True)
+        if issubclass(kind, KeyboardInterrupt):
+            self._ended("interrupted")
         else:
-            self.event("failed", error=str(error))
-            self._status("failed", error=f"{kind.__name__}: {error}")
+            self._ended("failed", error=f"{kind.__name__}: {error}")
+
+    def _ended(self, status: str, **fields: str) -> None:
+        """Say how a run ended that did not end well; a full disk must not hide the error that ended it."""
+        with suppress(OSError):
+            self.event(status, **fields)
+        try:
+            self._status(status, **fields)
+        except RecordError:
+            # A full disk has no room for a second file, but the first one's block can be written again.
+            with suppress(OSError), open(self.path / "status.json", "r+", encoding="utf-8") as file:
+                file.write(json.dumps({"status": status, **fields}) + "\n")
+                file.truncate()
 
     def _status(self, status: str, **fields: Any) -> None:
         self.write_json("status.json", {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **fields})

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -29,7 +30,7 @@ def data_check(
     tasks = Table("task", "classes", "training", "validation", "test")
     for index, task in enumerate(cut):
         names = ", ".join(data.class_names[label] for label in task.classes)
-        tasks.add_row(str(index), names, *(str(len(y)) for y in (task.y_train, task.y_val, task.y_test)))
+        tasks.add_row(str(index), escape(names), *(str(len(y)) for y in (task.y_train, task.y_val, task.y_test)))
     console.print(tasks)
     if data.groups:
         console.print(f"data.validate_by can be 'class', {', '.join(map(repr, data.groups))}", markup=False)
@@ -59,6 +60,7 @@ def boards() -> None:
     from ..boards import catalogue
 
     table = Table("board", "core", "RAM", "flash", "reached", "what it is")
+    table.columns[0].no_wrap = True
     order = ("native", "qemu", "serial")
     for facts in sorted(catalogue.boards().values(), key=lambda facts: order.index(facts.reached)):
         sizes = [f"{size // 1024} KB" if size else "" for size in (facts.ram_bytes, facts.flash_bytes)]

@@ -51,11 +51,13 @@ def pretrain(
     from .. import network_file, prepare
 
     config = read(experiment)
+    target = output or config.folder / "network.sparcl"
+    if not target.parent.is_dir() or target.is_dir():  # said before the work, not after it
+        raise MakeError(f"cannot write {target}: give a file name in a folder that exists")
     console = Console(highlight=False, soft_wrap=True)
     made = prepare.scenario(config, data_dir)
     with TerminalSteps(console).step(f"Pretrain on {made.base_samples} samples of {made.base_names}") as progress:
         net = prepare.pretrained(config, made, progress)
-    target = output or config.folder / "network.sparcl"
     network_file.save(net, target)
     for node in net.weighted():
         weights = net.weights[node.name]
@@ -83,7 +85,10 @@ def generate(
     net = load(network or config.folder / "network.sparcl")
     target = output or config.folder / "generated"
     settings, learn = prepare.learn_settings(config), config.learn
-    plan = generator.generate(net, target, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
+    try:
+        plan = generator.generate(net, target, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
+    except OSError as error:
+        raise MakeError(f"cannot write into {target}: {error.strerror}; choose another folder with --output") from None
     console = Console(highlight=False, soft_wrap=True)
     table = Table("RAM", "bytes", title=f"state {plan.state_bytes} + arena {plan.arena_bytes} bytes")
     table.columns[1].justify = "right"

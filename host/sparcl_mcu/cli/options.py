@@ -35,4 +35,4 @@ def read(experiment: Path, board: str | None = None, port: str | None = None) ->
     file = experiment / "experiment.toml" if experiment.is_dir() else experiment
     loaded = config.load(file)
     chosen = dataclasses.replace(loaded.board, name=board, port=None) if board else loaded.board
-    return dataclasses.replace(loaded, board=dataclasses.replace(chosen, port=port) if port else chosen)
+    return dataclasses.replace(loaded, board=dataclasses.replace(chosen, port=port) if port is not None else chosen)

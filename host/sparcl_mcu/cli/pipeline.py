@@ -14,7 +14,7 @@ from typing import Any
 from sparcl_tools import elf
 from sparcl_tools.build import build
 from sparcl_tools.generate import generate, model_hash
-from sparcl_tools.plan import MemoryPlan
+from sparcl_tools.plan import MemoryPlan, plan
 
 from .. import boards, experiment, network_file, prepare, record, report
 from ..boards.catalogue import BoardFacts
@@ -31,6 +31,8 @@ from ..record import RunFolder
 from ..references import Job, References, first_disagreement
 from ..results import Footprint, Outcomes, metrics_of, results_of, write_results
 from .ui import Steps
+
+LARGEST = 5  # contributors named when a network does not fit
 
 
 class PipelineError(SparclError):
@@ -105,19 +107,32 @@ def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file:
 
 def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFolder, steps: Steps) -> Firmware:
     """Generate C into the run folder, and build it unless a port says that the board runs already."""
+    _check_room(facts, plan(net, config.learn.replay, config.learn.batch))
     model_dir = folder.path / "generated"
     with steps.step("Generate C"):
         settings, learn = prepare.learn_settings(config), config.learn
-        plan = generate(net, model_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
+        memory = generate(net, model_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
     if config.board.port is not None:
-        return Firmware(facts, plan, None)
+        return Firmware(facts, memory, None)
     with steps.step(f"Build firmware: pio run -e {facts.name}"):
         lines: list[str] = []
         try:
             program = build(facts.name, model_dir, on_line=lines.append)
         finally:
             folder.write_text("build.log", "\n".join(lines) + "\n")
-    return Firmware(facts, plan, program)
+    return Firmware(facts, memory, program)
+
+
+def _check_room(facts: BoardFacts, memory: MemoryPlan) -> None:
+    """Refuse what cannot fit by the plan alone; what nearly fits is the linker's to judge."""
+    needed = memory.state_bytes + memory.arena_bytes + facts.stack_bytes
+    if facts.ram_bytes is not None and needed > facts.ram_bytes:
+        largest = ", ".join(f"{what} {size}" for what, size in memory.rows()[:LARGEST])
+        raise PipelineError(
+            f"the network does not fit board {facts.name!r}: it needs at least {needed} bytes of RAM, "
+            f"{facts.ram_bytes} are available. Largest: {largest}. Choose a smaller network, a lower density, "
+            "a smaller replay buffer or a larger board (sparcl boards)"
+        )
 
 
 def _learn(
@@ -163,8 +178,13 @@ def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
-            yield BoardLearner(
-                client, net, expected_model_hash=model_hash(net, config.learn.replay, config.learn.batch)
-            )
+            expected = model_hash(net, config.learn.replay, config.learn.batch)
+            learner = BoardLearner(client, net, expected_model_hash=expected)
+            if learner.hello.board != firmware.facts.name:
+                raise PipelineError(
+                    f"{client.name} says it is board {learner.hello.board!r}, but this run is for "
+                    f"{firmware.facts.name!r}; name it with: --board {learner.hello.board}"
+                )
+            yield learner
         finally:
             client.close()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..experiment import Progress as Report
@@ -32,7 +33,7 @@ class TerminalSteps:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Report]:
-        started = time.monotonic()
+        started, title = time.monotonic(), escape(title)
         if self.console.is_terminal:
             columns = (
                 SpinnerColumn(),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import SparclError
 
 Array = NDArray[Any]
+SMALLEST, LARGEST = 1e-30, 1e30  # of a part's largest magnitude: what float32 can offset and scale
 MAX_CLASSES = 255  # labels are one byte, and a network has at most 255 outputs
 
 
@@ -90,6 +91,9 @@ def checked(
         if not np.isfinite(x).all():
             count = int(np.count_nonzero(~np.isfinite(x)))
             refuse(f"x_{part}", f"holds {count} NaN or infinite values", "drop or fill those samples")
+        peak = max(abs(float(x.min())), abs(float(x.max())))
+        if peak and not SMALLEST <= peak <= LARGEST:
+            refuse(f"x_{part}", f"has values up to {peak:g} in size", "scale them to about -1 .. 1")
         for key in (f"y_{part}", f"domain_{part}"):
             if key in arrays and (arrays[key].ndim != 1 or len(arrays[key]) != len(x)):
                 refuse(key, f"has shape {arrays[key].shape} beside {len(x)} samples", f"store ({len(x)},)")

@@ -48,7 +48,7 @@ def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
             ignored = tuple(key for key in file.files if key not in used and key.removesuffix("_train") not in groups)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check data.source in the experiment file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} is not a readable .npz ({error}); write it with "
             "numpy.savez_compressed(path, x_train=..., y_train=..., x_test=..., y_test=...), no object arrays"

@@ -1,0 +1,65 @@
+"""The commands put together, and how errors end.
+
+A `SparclError` is the user's to mend: its message on stderr, exit code 2. Ctrl-C: exit code 130. Anything else is a
+defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from ..errors import SparclError
+from . import look, make, plan, results, run
+
+_SPACE = "free some disk space, or write to another disk"
+_RIGHTS = "choose a file or folder that you may use"
+_REMEDIES = {errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EACCES: _RIGHTS, errno.EROFS: _RIGHTS}
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        try:
+            return super().invoke(ctx)
+        except SparclError as error:
+            errors.print("[bold red]error:[/] ", end="")
+            errors.print(str(error), markup=False)
+            raise typer.Exit(2) from None
+        except OSError as error:
+            if error.errno not in _REMEDIES:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            errors.print(f"error: {where}{error.strerror}; {_REMEDIES[error.errno]}", markup=False)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            errors.print("interrupted")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Networks that keep learning on microcontrollers: pretrain, generate C, build, teach, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
+data.command("check")(look.data_check)
+app.command("new")(make.new)
+app.add_typer(data, name="data")
+app.command("pretrain")(make.pretrain)
+app.command("generate")(make.generate)
+app.command("plan")(plan.plan)
+app.command("build")(make.build)
+app.command("run")(run.run)
+app.command("report")(look.report)
+app.command("boards")(look.boards)
+app.command("doctor")(look.doctor)
+app.command("demo")(run.demo)
+app.command("results")(results.results)
