@@ -13,12 +13,17 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from helpers import random_graph_network
+from programs import need
 from sparcl_mcu import config, network_file
-from sparcl_mcu.cli import checks
+from sparcl_mcu.cli import checks, plan, ui
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.ui import TerminalSteps
 from sparcl_mcu.design import resnet8
+from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.record import RunFolder
+from sparcl_tools.build import build
+from sparcl_tools.elf import sizes
+from sparcl_tools.generate import generate
 from sparcl_tools.plan import plan as make_plan
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits"
@@ -161,6 +166,19 @@ def test_plan_prints_what_a_network_needs_and_refuses_what_does_not_fit(tmp_path
     assert "does not exist" in refused("plan", tmp_path / "gone.sparcl")
 
 
+@pytest.mark.emulator
+def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
+    """State, arena and stack exactly; the session as planned but for a port's few variables."""
+    need("arm-none-eabi-gcc")
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    memory = generate(net, tmp_path, replay_capacity=100, settings=LearnSettings())
+    program = sizes(build("qemu_m4", tmp_path, build_dir=tmp_path / "build"))
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--board", "qemu_m4", "--replay", "100").stdout
+    needed = int(re.search(r"RAM needed: ([\d,]+) bytes", said)[1].replace(",", ""))  # type: ignore[index]
+    assert program.ram_bytes <= needed <= program.ram_bytes + 32
+    assert memory.constant_bytes < program.flash_bytes < memory.constant_bytes + plan.CODE_BYTES
+
+
 def test_report_needs_a_finished_run(tmp_path: Path) -> None:
     assert "give the folder of a finished run" in refused("report", tmp_path)
     with pytest.raises(KeyboardInterrupt), RunFolder.create(tmp_path, "x") as folder:
@@ -205,3 +223,17 @@ def test_class_names_are_text_not_markup(tmp_path: Path) -> None:
 
 def test_boards_shows_whole_names_on_a_narrow_terminal() -> None:
     assert "esp32-c3-devkitm-1" in sparcl("boards").stdout
+
+
+def test_long_steps_say_how_much_is_left_where_no_bar_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "PLAIN_SECONDS", 60.0)
+    clock = iter([0.0, 30.0, 120.0, 130.0, 480.0, 480.0])  # start, four reports, end
+    monkeypatch.setattr(ui.time, "monotonic", lambda: next(clock))
+    console = Console(file=io.StringIO())
+    with TerminalSteps(console).step("Teach [4] boards") as progress:
+        for done in (10, 25, 26, 100):
+            progress(done, 100)
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert said[0] == "  Teach [4] boards: 25%, 6 min left"
+    assert said[1] == "  Teach [4] boards: 100%, 0 min left"
+    assert len(said) == 3
