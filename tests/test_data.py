@@ -181,6 +181,15 @@ def test_samples_that_are_nobodys_are_cut_one_by_one() -> None:
     assert sorted([*kept, *cut]) == list(range(200))
 
 
+def test_a_person_with_half_the_samples_is_not_taken_for_a_tenth() -> None:
+    labels = (np.arange(400) % 2).astype(np.uint8)
+    groups = np.concatenate([np.zeros(200, int), 1 + np.arange(200) // 10])
+    kept, cut = grouped(labels, groups, 0.1)
+    assert np.bincount(labels[cut]).tolist() == [20, 20]
+    assert 0 not in groups[cut]
+    assert not set(groups[kept]) & set(groups[cut])
+
+
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, good())
     path.write_bytes(path.read_bytes()[:400])

@@ -1,6 +1,7 @@
 """The examples that need downloaded data: read, cut and designed as they say; skipped without the data."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,16 @@ def test_example_is_cut_and_designed_as_it_says(name: str) -> None:
     graph = prepare.design(found.network, made.data.sample_shape, made.data.classes)
     memory = plan(random_graph_network(graph, 0), found.learn.replay)
     assert memory.state_bytes + memory.arena_bytes < 512 * 1024
+
+
+def test_the_host_has_all_samples_of_its_tasks_also_where_the_board_sees_few() -> None:
+    found = config.load(REPO / "examples" / "digits" / "experiment.toml")
+    found = replace(found, data=replace(found.data, samples_per_task=24), pretrain=replace(found.pretrain, tasks=2))
+    made = prepare.scenario(found, None)
+    whole = prepare.scenario(replace(found, data=replace(found.data, samples_per_task=None)), None)
+    assert [len(task.y_train) for task in made.tasks] == [24] * 5
+    assert [len(task.y_train) for task in made.base] == [len(task.y_train) for task in whole.tasks[:2]]
+    assert made.base_names == "0, 1, 2, 3"
 
 
 def test_kws_is_validated_on_other_speakers() -> None:
