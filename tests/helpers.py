@@ -7,6 +7,7 @@ import functools
 import os
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparcl_mcu.design import mlp
-from sparcl_mcu.graph import INPUT, Graph, size
+from sparcl_mcu.graph import INPUT, Graph, Node, Window, size
 from sparcl_mcu.network import Network
 from sparcl_mcu.ops import OPERATORS, Weighted
 from sparcl_mcu.ops.pool import AveragePool
@@ -119,3 +120,23 @@ def random_samples(network: Network, n: int, seed: int) -> tuple[NDArray[np.int8
     y = rng.integers(0, network.classes, n).astype(np.uint8)
     x = np.clip(prototypes[y] + rng.integers(-40, 41, (n, network.inputs)), -127, 127)
     return x.astype(np.int8), y
+
+
+def every_operator(frozen: tuple[str, ...] = ()) -> Graph:
+    """A small network with every operator, both kinds of shortcut, every block shape; `frozen` layers do not learn."""
+    nodes = (
+        Node("stem", "conv2d", (INPUT,), 8, Window((3, 3)), True),
+        Node("conv1", "conv2d", ("stem",), 8, Window((3, 3)), True, 0.5, Block(1, 4)),
+        Node("conv2", "conv2d", ("conv1",), 8, Window((3, 3)), False, 0.5, Block(4, 1)),
+        Node("add1", "add", ("conv2", "stem"), relu=True),
+        Node("conv3", "conv2d", ("add1",), 16, Window((5, 5), (2, 2)), True, 0.5),
+        Node("conv4", "conv2d", ("conv3",), 16, Window((3, 3))),
+        Node("short", "conv2d", ("add1",), 16, Window((1, 1), (2, 2))),
+        Node("add2", "add", ("conv4", "short"), relu=True),
+        Node("max", "max_pool", ("add2",), window=Window((3, 3), (2, 2))),
+        Node("depthwise", "depthwise", ("max",), window=Window((3, 3)), relu=True),
+        Node("pointwise", "conv2d", ("depthwise",), 16, Window((1, 1)), True, 0.5, Block(4, 1)),
+        Node("mean", "avg_pool", ("pointwise",), window=Window((2, 2), (1, 1), "valid")),
+        Node("head", "dense", ("mean",), 5),
+    )
+    return Graph((8, 8, 3), tuple(replace(node, frozen=node.name in frozen) for node in nodes))

@@ -11,6 +11,7 @@ import pytest
 
 from helpers import RUNTIME, WARNINGS, random_graph_network, random_network
 from sparcl_mcu.design import NETWORKS, cnn_s, freeze_until
+from sparcl_mcu.graph import INPUT, Graph, Node
 from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.sparsity import Block
 from sparcl_tools.generate import RUNTIME_VERSION, GenerateError, generate, model_hash
@@ -134,3 +135,9 @@ def test_freezing_costs_less_ram_and_keeps_frozen_weights_out_of_the_state() -> 
     all_frozen = dataclasses.replace(network, graph=dataclasses.replace(network.graph, nodes=nodes))
     with pytest.raises(GenerateError, match="every layer is frozen"):
         generate(all_frozen, Path("never"), replay_capacity=1, settings=LearnSettings())
+
+
+def test_a_layer_may_have_a_name_that_means_something_in_c(tmp_path: Path) -> None:
+    graph = Graph((1, 1, 4), (Node("int", "dense", (INPUT,), 4, relu=True), Node("load", "dense", ("int",), 2)))
+    generate(random_graph_network(graph, 0), tmp_path, replay_capacity=1, settings=LearnSettings())
+    assert compiles(tmp_path) == ""

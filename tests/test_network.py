@@ -192,3 +192,17 @@ def test_inputs_are_checked_and_quantised() -> None:
     x[0, 0] = np.nan
     with pytest.raises(NetworkError, match="NaN"):
         network.quantise_inputs(x)
+
+
+def test_a_name_cannot_carry_c_into_the_firmware() -> None:
+    network = random_network(1)
+    for name in ('x */ int evil(void) { return 1; } /* "', "", "a" * 41, "-n"):
+        with pytest.raises(NetworkError, match="at most 40 letters"):
+            dataclasses.replace(network, name=name)
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "n.sparcl").mkdir()
+    with pytest.raises(NetworkError, match="cannot write"):
+        nf.save(random_network(1), tmp_path / "n.sparcl")
+    assert [p.name for p in tmp_path.iterdir()] == ["n.sparcl"]

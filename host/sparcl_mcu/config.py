@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from .data.catalogue import is_path
 from .design import NETWORKS
 from .errors import SparclError
+from .network import NAME
 from .sparsity import BLOCKS
 from .toml_schema import SchemaError, parse_table
 
@@ -166,7 +166,7 @@ def parse(text: str, path: Path) -> Config:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     except SchemaError as error:
         raise ConfigError(f"{path}: {error}") from None
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", config.name):
+    if not NAME.fullmatch(config.name):
         raise ConfigError(f"{path}: name is {config.name!r}; use at most 40 letters, digits, '-' and '_'")
     try:
         data, network = _resolved_data(config.data), _resolved_network(config.network)

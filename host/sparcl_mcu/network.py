@@ -7,6 +7,7 @@ and writes it.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ from . import ops
 from .errors import SparclError
 from .graph import INPUT, Graph, Node, size
 from .sparsity import Block, Mask, SparsityError, shrink
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 class NetworkError(SparclError):
@@ -155,6 +158,8 @@ class Network:
 
     def __post_init__(self) -> None:
         graph = self.graph
+        if not NAME.fullmatch(self.name):  # it is printed into generated C
+            raise NetworkError(f"the name {self.name!r} must be at most 40 letters, digits, '-' and '_'")
         if not 2 <= self.classes <= 255:
             raise NetworkError(f"{self.classes} classes; 2 .. 255 are possible")
         if set(self.weights) != {node.name for node in graph.nodes if node.weighted}:

@@ -23,14 +23,17 @@ SIZE_LIMIT = 64 << 20  # bytes, unpacked: far above any microcontroller, far bel
 
 
 def save(network: Network, path: Path) -> None:
-    """Write a .sparcl file; the final name appears only when the file is whole."""
+    """Write a .sparcl file; the final name appears only when the file is whole. Raises NetworkError."""
     part = path.with_name(path.name + ".part")
     meta = json.dumps({"format": FORMAT, **network.describe()})
-    with open(part, "wb") as file:
-        np.savez_compressed(
-            file, allow_pickle=False, meta=np.frombuffer(meta.encode(), dtype=np.uint8), **network.arrays()
-        )
-    part.replace(path)
+    arrays = {"meta": np.frombuffer(meta.encode(), dtype=np.uint8), **network.arrays()}
+    try:
+        with open(part, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise NetworkError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from None
 
 
 def load(path: Path) -> Network:

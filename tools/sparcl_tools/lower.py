@@ -111,7 +111,7 @@ class _Lowering:
 
     def _weights_line(self, node: Node) -> str:
         kind = "scl_depthwise" if node.op == "depthwise" else "scl_matrix"
-        return f"const {kind} m_{node.name} = {node.name}({'' if node.frozen else 's'});"
+        return f"const {kind} m_{node.name} = layer_{node.name}({'' if node.frozen else 's'});"
 
     # ---- forward
 

@@ -100,7 +100,14 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
 def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file: Path | None) -> Network:
     """The network of `file`, or one pretrained on the base tasks."""
     if file is not None:
-        return network_file.load(file)
+        net = network_file.load(file)
+        net.quantise_inputs(made.data.x_test[:1])  # refuses samples of another size
+        if net.classes != made.data.classes:
+            raise PipelineError(
+                f"{file} tells {net.classes} classes apart, but {made.data.name} has {made.data.classes}; "
+                "pretrain a network on these data with: sparcl pretrain"
+            )
+        return net
     with steps.step(f"Pretrain a sparse network on {made.base_names} ({made.base_samples} samples)") as p:
         return prepare.pretrained(config, made, p)
 
