@@ -56,8 +56,12 @@ format: setup ## rewrite Python and C in the house style
 doctor: setup ## what is installed, what is missing, and the command to get it
 	@$(SPARCL) doctor
 
-results: setup ## the figures of docs/results, measured again (10 seeds; about 5 minutes)
-	@$(SPARCL) results
+results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes)
+	@$(SPARCL) results digits
+
+results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
+	@$(BIN)/pytest -m 'slow or not slow' --junitxml build/operators.xml tests/test_networks.py tests/test_mutations.py
+	@$(SPARCL) results operators
 
 sizes: setup ## accept the code, RAM and stack of today's firmware as what tests compare with
 	@SPARCL_ACCEPT_SIZES=1 $(BIN)/pytest -q tests/test_sizes.py && git diff --stat -- docs/results/sizes.json
