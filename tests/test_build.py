@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,25 @@ def test_two_models_one_after_the_other(tmp_path: Path, objects: Path):
         assert hello.board == "native"
         ids.add(hello.build_id)
     assert len(ids) == 2
+
+
+def test_two_models_at_once_in_a_fresh_folder(tmp_path: Path):
+    """PlatformIO empties the folder of a first build; what keeps builds apart must survive that."""
+    networks = [random_network(seed) for seed in (1, 2)]
+    for n, network in enumerate(networks):
+        generate(network, tmp_path / f"model{n}", replay_capacity=1, settings=LearnSettings())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(build, "native", tmp_path / "model0", build_dir=tmp_path / "b")
+        while not (tmp_path / "b" / "project.checksum").exists() and not first.done():
+            time.sleep(0.01)
+        second = pool.submit(build, "native", tmp_path / "model1", build_dir=tmp_path / "b")
+        programs = [first.result(), second.result()]
+    for program, network in zip(programs, networks, strict=True):
+        client = Client(open_board(catalogue.find("native"), program))
+        try:
+            assert client.hello().model_hash == model_hash(network, 1)
+        finally:
+            client.close()
 
 
 def test_a_build_of_another_model_is_quick(tmp_path: Path, objects: Path):

@@ -90,7 +90,8 @@ def _refuse_float(facts: BoardFacts, program: Path) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other builds out of a build folder for a while."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    # Beside the folder: PlatformIO empties it when the project's files change, and a lock in it would be gone.
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
