@@ -37,7 +37,7 @@ demo: setup ## the main job on real digits, from pretraining to the report (BOAR
 	@$(SPARCL) demo --board $(BOARD)
 
 test: setup ## all tests; emulated boards are left out, and listed, where their tools are missing (never in CI)
-	@$(BIN)/pytest $(PYTEST)
+	@$(BIN)/pytest -n auto $(PYTEST)
 
 lint: setup ## style, types and static analysis of Python and C
 	$(BIN)/ruff check
@@ -60,7 +60,7 @@ results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minu
 	@$(SPARCL) results digits
 
 results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
-	@$(BIN)/pytest -m 'slow or not slow' --junitxml build/operators.xml tests/test_networks.py tests/test_mutations.py
+	@$(BIN)/pytest -n auto -m 'slow or not slow' --junitxml build/operators.xml tests/test_networks.py tests/test_mutations.py
 	@$(SPARCL) results operators
 
 sizes: setup ## accept the code, RAM and stack of today's firmware as what tests compare with
