@@ -1,4 +1,4 @@
-"""What is masked costs nothing: bytes in the ELF and instructions a step fall with the density, for each block shape."""
+"""What is masked costs nothing: bytes in the ELF and instructions a step fall with density, for every block shape."""
 
 from __future__ import annotations
 
