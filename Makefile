@@ -8,14 +8,13 @@ SPARCL := $(BIN)/sparcl
 # pytorch.org names the index of the CPU wheels; `make setup TORCH="--index-url URL"` takes the wheel from there.
 TORCH ?=
 
-# The contract is built on arithmetic right shifts of signed values; sparcl/numerics.h asserts that the compiler has them.
-CPPCHECK := --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
-    --suppress=shiftNegativeLHS --suppress=shiftTooManyBitsSigned
+CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
+    --suppressions-list=firmware/cppcheck.suppressions -I firmware/lib/sparcl/include -I firmware/lib/port_api/include
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor results clean
+.PHONY: help setup demo test lint format doctor results sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,14 +37,16 @@ demo: setup ## the main job on real digits, from pretraining to the report (BOAR
 	@$(SPARCL) demo --board $(BOARD)
 
 test: setup ## all tests; emulated boards are left out, and listed, where their tools are missing (never in CI)
-	@$(BIN)/pytest $(PYTEST)
+	@$(BIN)/pytest -n auto $(PYTEST)
 
 lint: setup ## style, types and static analysis of Python and C
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
-	cppcheck $(CPPCHECK) -I firmware/lib/sparcl/include firmware/lib/sparcl/src
+	$(BIN)/python tests/lint_models.py build/lint
+	$(CPPCHECK) firmware tests/c build/lint
+	$(CPPCHECK) tests/target examples/standalone
 
 format: setup ## rewrite Python and C in the house style
 	$(BIN)/ruff format
@@ -55,8 +56,15 @@ format: setup ## rewrite Python and C in the house style
 doctor: setup ## what is installed, what is missing, and the command to get it
 	@$(SPARCL) doctor
 
-results: setup ## the figures of docs/results, measured again (10 seeds; about 5 minutes)
-	@$(SPARCL) results
+results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes)
+	@$(SPARCL) results digits
+
+results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
+	@$(BIN)/pytest -n auto -m 'slow or not slow' --junitxml build/operators.xml tests/test_networks.py tests/test_mutations.py
+	@$(SPARCL) results operators
+
+sizes: setup ## accept the code, RAM and stack of today's firmware as what tests compare with
+	@SPARCL_ACCEPT_SIZES=1 $(BIN)/pytest -q tests/test_sizes.py && git diff --stat -- docs/results/sizes.json
 
 clean: ## remove what builds made; runs/ stays
 	rm -rf .pio build $(VENV)

@@ -7,15 +7,21 @@ import functools
 import os
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparcl_mcu.design import mlp_specs
+from sparcl_mcu.design import mlp
+from sparcl_mcu.graph import INPUT, Graph, Node, Window, size
 from sparcl_mcu.network import Network
-from sparcl_mcu.pretrain import FloatLayer
-from sparcl_mcu.quantize import InputScaling, quantise
+from sparcl_mcu.ops import OPERATORS, Weighted
+from sparcl_mcu.ops.pool import AveragePool
+from sparcl_mcu.ops.window import patches, window_of
+from sparcl_mcu.pretrain import FloatNetwork, FloatWeights
+from sparcl_mcu.quantize import InputScaling, to_integers
 from sparcl_mcu.sparsity import Block, top_blocks
 
 REPO = Path(__file__).resolve().parent.parent
@@ -67,17 +73,44 @@ def random_network(
     density: float = 0.5,
     block: Block = Block(1, 1),  # noqa: B008 - a named tuple is immutable
 ) -> Network:
-    """A network with He weights; no torch, no data."""
+    """A multilayer perceptron with He weights; no torch, no data."""
+    return random_graph_network(mlp((sizes[0],), sizes[-1], sizes[1:-1], density, block), seed)
+
+
+def random_graph_network(graph: Graph, seed: int) -> Network:
+    """Any graph with He weights, random masks of its densities, and exponents that fit noise; no torch, no data."""
     rng = np.random.default_rng(seed)
-    layers = []
-    for spec in mlp_specs(sizes[0], sizes[-1], sizes[1:-1], density, block):
-        weight = rng.normal(0, (2 / (spec.inputs * spec.density)) ** 0.5, (spec.outputs, spec.inputs))
-        mask = top_blocks(rng.random(weight.shape), spec.density, spec.block)
-        bias = rng.normal(0, 0.1, spec.outputs).astype(np.float32)
-        layers.append(FloatLayer(spec, (weight * mask).astype(np.float32), bias, mask))
-    scaling = InputScaling(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32), -7)
-    calibration = rng.uniform(-1, 1, (64, sizes[0])).astype(np.float32)
-    return quantise(tuple(layers), scaling, calibration, f"random{seed}")
+    weights = {}
+    for node in graph.nodes:
+        if node.weighted:
+            shape = (graph.weight_rows(node), graph.fan_in(node))
+            weight = rng.normal(0, (2 / (shape[1] * node.density)) ** 0.5, shape)
+            mask = top_blocks(rng.random(shape), node.density, node.block)
+            bias = rng.normal(0, 0.1, shape[0]).astype(np.float32)
+            weights[node.name] = FloatWeights((weight * mask).astype(np.float32), bias, mask)
+    network = FloatNetwork(graph, weights)
+    inputs = size(graph.input_shape)
+    scaling = InputScaling(np.zeros(inputs, np.float32), np.ones(inputs, np.float32), -7)
+    return to_integers(network, scaling, _largest(network, rng.uniform(-1, 1, (16, inputs))), f"random{seed}")
+
+
+def _largest(network: FloatNetwork, x: NDArray[np.float64]) -> dict[str, float]:
+    """Largest output of every layer, by the operators' own NumPy forward on real numbers."""
+    largest = dict.fromkeys(network.graph.shapes, 0.0)
+    for sample in x:
+        maps: dict[str, Any] = {INPUT: sample.reshape(network.graph.input_shape)}
+        for node in network.graph.nodes:
+            operator, sources = OPERATORS[node.op], [maps[source] for source in node.sources]
+            if isinstance(operator, AveragePool):  # its integer mean would round real numbers
+                y = patches(sources[0], window_of(node)).mean(axis=(2, 3))
+            elif isinstance(operator, Weighted):
+                w = network.weights[node.name]
+                y = operator.forward(node, w.weight, sources[0]) + w.bias
+            else:
+                y = operator.forward(node, sources)[0]
+            maps[node.name] = np.maximum(y, 0) if node.relu else y
+        largest = {name: max(largest[name], float(np.abs(m).max())) for name, m in maps.items()}
+    return largest
 
 
 def random_samples(network: Network, n: int, seed: int) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
@@ -87,3 +120,23 @@ def random_samples(network: Network, n: int, seed: int) -> tuple[NDArray[np.int8
     y = rng.integers(0, network.classes, n).astype(np.uint8)
     x = np.clip(prototypes[y] + rng.integers(-40, 41, (n, network.inputs)), -127, 127)
     return x.astype(np.int8), y
+
+
+def every_operator(frozen: tuple[str, ...] = ()) -> Graph:
+    """A small network with every operator, both kinds of shortcut, every block shape; `frozen` layers do not learn."""
+    nodes = (
+        Node("stem", "conv2d", (INPUT,), 8, Window((3, 3)), True),
+        Node("conv1", "conv2d", ("stem",), 8, Window((3, 3)), True, 0.5, Block(1, 4)),
+        Node("conv2", "conv2d", ("conv1",), 8, Window((3, 3)), False, 0.5, Block(4, 1)),
+        Node("add1", "add", ("conv2", "stem"), relu=True),
+        Node("conv3", "conv2d", ("add1",), 16, Window((5, 5), (2, 2)), True, 0.5),
+        Node("conv4", "conv2d", ("conv3",), 16, Window((3, 3))),
+        Node("short", "conv2d", ("add1",), 16, Window((1, 1), (2, 2))),
+        Node("add2", "add", ("conv4", "short"), relu=True),
+        Node("max", "max_pool", ("add2",), window=Window((3, 3), (2, 2))),
+        Node("depthwise", "depthwise", ("max",), window=Window((3, 3)), relu=True),
+        Node("pointwise", "conv2d", ("depthwise",), 16, Window((1, 1)), True, 0.5, Block(4, 1)),
+        Node("mean", "avg_pool", ("pointwise",), window=Window((2, 2), (1, 1), "valid")),
+        Node("head", "dense", ("mean",), 5),
+    )
+    return Graph((8, 8, 3), tuple(replace(node, frozen=node.name in frozen) for node in nodes))

@@ -18,8 +18,8 @@ from sparcl_tools.generate import generate
 class Program:
     """Collects commands, then runs them in one go under AddressSanitizer and UBSan."""
 
-    def __init__(self, network: Network, folder: Path, *, replay: int) -> None:
-        generate(network, folder, replay_capacity=replay, settings=LearnSettings())
+    def __init__(self, network: Network, folder: Path, *, replay: int, batch: int = 1) -> None:
+        generate(network, folder, replay_capacity=replay, settings=LearnSettings(), batch=batch)
         sources = [str(REPO / "tests/c/drive.c"), str(folder / "model.c"), *runtime_sources(session=False)]
         self.path = compile_c(folder / "drive", sources, "-I", str(folder), "-fsanitize=address,undefined")
         self.script = bytearray()

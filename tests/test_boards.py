@@ -18,7 +18,7 @@ from sparcl_mcu.boards.process import ProcessStream
 from sparcl_mcu.boards.serial import open_serial
 
 REAL = {"nucleo_f446re", "nucleo_h743zi", "esp32dev", "esp32-c3-devkitm-1", "pico", "nrf52840"}
-EMULATED = {"qemu_m3", "qemu_m4", "qemu_m0plus", "qemu_rv32"}
+EMULATED = {"qemu_m0plus", "qemu_m3", "qemu_m4", "qemu_m7", "qemu_m33", "qemu_m55", "qemu_rv32"}
 
 
 def read_all(stream: ByteStream, n: int, seconds: float = 10.0) -> bytes:
@@ -64,8 +64,8 @@ def test_the_emulated_m4_has_the_memory_of_an_stm32f446():
 
 
 def test_an_unknown_board_names_the_nearest():
-    with pytest.raises(BoardError, match=r"no board 'qemu_m5'; did you mean 'qemu_m4'\?"):
-        catalogue.find("qemu_m5")
+    with pytest.raises(BoardError, match=r"no board 'qemu_m44'; did you mean 'qemu_m4'\?"):
+        catalogue.find("qemu_m44")
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,19 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from sparcl_mcu import config, network
-from sparcl_mcu.cli import checks
+from helpers import random_graph_network
+from programs import need
+from sparcl_mcu import config, network_file
+from sparcl_mcu.cli import checks, plan, ui
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.ui import TerminalSteps
+from sparcl_mcu.design import resnet8
+from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.record import RunFolder
+from sparcl_tools.build import build
+from sparcl_tools.elf import sizes
+from sparcl_tools.generate import generate
+from sparcl_tools.plan import plan as make_plan
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits"
 
@@ -73,8 +81,8 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     assert "make one with: sparcl pretrain" in refused("generate", file)
     result = sparcl("pretrain", file)
     assert result.exit_code == 0, result.output
-    assert "fc1: 64 -> 16, 256 weights (25% of dense)" in result.stdout
-    assert network.load(tmp_path / "network.sparcl").classes == 10
+    assert "fc1: dense, 16 x 64, 256 weights (25% of dense)" in result.stdout
+    assert network_file.load(tmp_path / "network.sparcl").classes == 10
     result = sparcl("generate", tmp_path)
     assert result.exit_code == 0, result.output
     assert "replay buffer" in result.stdout
@@ -95,6 +103,80 @@ def test_mistakes_in_the_experiment_file_end_with_two(tmp_path: Path) -> None:
     file.write_text((EXAMPLE / "experiment.toml").read_text().replace("epochs = 3 ", "epochz = 3 "))
     assert "did you mean 'epochs'?" in refused("run", file, "--out", tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_an_experiment_cannot_have_is_refused_by_name(tmp_path: Path) -> None:
+    """Networks that do not suit their data, and data that cannot be learnt: exit code 2 and the numbers."""
+    file = tmp_path / "experiment.toml"
+
+    def pretrain(data: str = "", network: str = "", pretrain: str = "epochs = 1") -> str:
+        file.write_text(
+            f'name = "x"\n[data]\nsource = "digits"\n{data}\n[network]\n{network}\n[pretrain]\n{pretrain}\n'
+        )
+        message = refused("pretrain", file)
+        assert not (tmp_path / "network.sparcl").exists()
+        return message
+
+    assert "key 'hidden' in [network] is for kind \"mlp\"" in pretrain(network='kind = "cnn_1d"\nhidden = [3]')
+    message = pretrain(network='kind = "mlp"\nhidden = [6]\nblock = "4x1"')
+    assert "kind 'mlp': layer 'fc1': blocks of 4x1 do not divide a layer of 6 outputs x 64 inputs" in message
+    message = pretrain(network='kind = "cnn_s"\nfreeze_until = "conv4"')
+    assert "no layer 'conv4' to freeze until; the layers are conv1, conv2, conv3, pool, head" in message
+    assert "[pretrain] tasks is 5, but there are 5 tasks" in pretrain(pretrain="tasks = 5")
+    assert "digits has no class 'ten'; its 10 classes are '0', '1'" in pretrain('tasks = [["ten"], [1]]')
+    assert "class '3' stands 0 times" in pretrain("tasks = [[0, 1, 2], [4, 5, 6, 7, 8, 9]]")
+    assert "no array speaker_train" in pretrain('validate_by = "speaker"')
+    own_data(tmp_path)
+    file.write_text('name = "x"\n[data]\nsource = "my.npz"\n[network]\nkind = "lenet"\n')
+    assert "kind 'lenet': samples of shape (6,) are no images" in refused("pretrain", file)
+    with np.load(tmp_path / "my.npz") as arrays:
+        changed = dict(arrays)
+    changed["x_train"][5, 2] = np.nan
+    np.savez(tmp_path / "my.npz", **changed)
+    assert "x_train holds 1 NaN or infinite values" in refused("pretrain", file)
+
+
+def test_plan_prints_what_a_network_needs_and_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    file, picture = tmp_path / "n.sparcl", tmp_path / "n.svg"
+    net = random_graph_network(resnet8((32, 32, 3), 10, density=0.25), 0)
+    network_file.save(net, file)
+    result = sparcl("plan", file, "--board", "nucleo_h743zi", "--replay", "40", "--picture", picture)
+    assert result.exit_code == 0, result.output
+    memory = make_plan(net, 40)
+    for b in memory.arena:
+        row = rf"{b.what} +{b.offset:,} +{b.bytes:,} +{memory.steps[b.first]} +{memory.steps[b.last]}"
+        assert re.search(row, result.stdout), b
+    for field in memory.state:
+        assert re.search(rf"{field.what} +{field.bytes:,}", result.stdout), field
+    step = memory.steps.index(memory.peak)
+    assert f"needed in step “{memory.peak}”, {memory.alive(step):,} bytes: " in result.stdout
+    needed = int(re.search(r"RAM needed: ([\d,]+) bytes", result.stdout)[1].replace(",", ""))  # type: ignore[index]
+    assert f"{524288 - needed:,} of 524,288 bytes of RAM are left" in result.stdout
+    assert picture.read_text().startswith("<svg xmlns=")
+    assert "stage1_conv2 input gradient" in picture.read_text()
+    gathered = sparcl("plan", file, "--replay", "40", "--batch", "8").stdout
+    assert int(re.search(r"RAM needed: ([\d,]+) bytes", gathered)[1].replace(",", "")) > needed + 2 * net.slots  # type: ignore[index]
+
+    result = sparcl("plan", file, "--board", "nucleo_f446re", "--replay", "40")
+    assert result.exit_code == 2
+    assert f"it needs {needed:,} bytes of RAM, 131,072 are available (largest: arena (scratch): " in result.stderr
+    assert "replay buffer, int8 inputs: 122,880" in result.stderr
+    assert "error" not in sparcl("plan", file, "--replay", "60000").stderr  # this computer sets no limit
+    assert "there is no board 'nucleo'" in refused("plan", file, "--board", "nucleo")
+    assert "does not exist" in refused("plan", tmp_path / "gone.sparcl")
+
+
+@pytest.mark.emulator
+def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
+    """State, arena and stack exactly; the session as planned but for a port's few variables."""
+    need("arm-none-eabi-gcc")
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    memory = generate(net, tmp_path, replay_capacity=100, settings=LearnSettings())
+    program = sizes(build("qemu_m4", tmp_path, build_dir=tmp_path / "build"))
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--board", "qemu_m4", "--replay", "100").stdout
+    needed = int(re.search(r"RAM needed: ([\d,]+) bytes", said)[1].replace(",", ""))  # type: ignore[index]
+    assert program.ram_bytes <= needed <= program.ram_bytes + 32
+    assert memory.constant_bytes < program.flash_bytes < memory.constant_bytes + plan.CODE_BYTES
 
 
 def test_report_needs_a_finished_run(tmp_path: Path) -> None:
@@ -141,3 +223,17 @@ def test_class_names_are_text_not_markup(tmp_path: Path) -> None:
 
 def test_boards_shows_whole_names_on_a_narrow_terminal() -> None:
     assert "esp32-c3-devkitm-1" in sparcl("boards").stdout
+
+
+def test_long_steps_say_how_much_is_left_where_no_bar_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "PLAIN_SECONDS", 60.0)
+    clock = iter([0.0, 30.0, 120.0, 130.0, 480.0, 480.0])  # start, four reports, end
+    monkeypatch.setattr(ui.time, "monotonic", lambda: next(clock))
+    console = Console(file=io.StringIO())
+    with TerminalSteps(console).step("Teach [4] boards") as progress:
+        for done in (10, 25, 26, 100):
+            progress(done, 100)
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert said[0] == "  Teach [4] boards: 25%, 6 min left"
+    assert said[1] == "  Teach [4] boards: 100%, 0 min left"
+    assert len(said) == 3

@@ -34,6 +34,9 @@ fine_tune_epochs = 1
 epochs = 2
 replay = 20
 """
+CNN = SMALL.replace("hidden = [16]", 'kind = "cnn_s"\ndensity = 0.5\nblock = "4x1"\nfreeze_until = "conv2"').replace(
+    "replay = 20", "replay = 20\nbatch = 3\nlr_exponent = -5"
+)
 FILES = (
     "config.resolved.toml versions.json events.jsonl accuracy_matrix.csv metrics.json results.json network.sparcl "
     "memory_plan.json board.json link.log build.log report.html status.json"
@@ -93,6 +96,20 @@ def test_a_run_repeats_exactly_from_what_it_left_behind(small: Path) -> None:
     for changing in ("samples_per_second", "link_bytes"):  # a HELLO carries a random number, which COBS may stuff
         del one[changing], other[changing]
     assert one == other
+
+
+def test_a_partly_frozen_sparse_cnn_learns_in_mini_batches_as_simulated(small: Path) -> None:
+    """Every setting of a network at once; the board's state hashes are the simulation's, or the run would fail."""
+    small.write_text(CNN)
+    result, folder = run(small)
+    assert result.exit_code == 0, result.output
+    found = metrics(folder)
+    assert found["simulation_agrees"]
+    assert 0 < found["masters_moved"] <= 1
+    assert len(set(found["state_hash"])) == 5
+    plan = record.read_json(folder, "memory_plan.json")
+    assert {field["name"] for field in plan["state"]} >= {"conv2_master", "conv3_master", "head_master"}
+    assert "conv1_master" not in {field["name"] for field in plan["state"]}
 
 
 def test_seeds_share_a_folder_and_a_summary(small: Path) -> None:

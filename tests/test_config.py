@@ -46,6 +46,14 @@ def test_resolved_file_reads_back(tmp_path: Path) -> None:
     assert moved == first
 
 
+def test_tasks_and_kinds_read_back(tmp_path: Path) -> None:
+    text = MINIMAL + 'tasks = [["down", 1], [0, "_x_"]]\n[network]\nkind = "ds_cnn"\nfreeze_until = "pointwise3"\n'
+    first = config.parse(text, tmp_path / "experiment.toml")
+    assert first.data.tasks == (("down", 1), (0, "_x_"))
+    assert first.data.classes_per_task is first.network.hidden is None
+    assert config.parse(first.to_toml(), tmp_path / "experiment.toml") == first
+
+
 def test_hash_follows_content_and_not_places() -> None:
     base = config.parse(MINIMAL, Path("a.toml"))
     assert base.hash == config.parse(MINIMAL + '[board]\nport = "COM3"\n', Path("b/c.toml")).hash
@@ -66,10 +74,20 @@ def test_hash_follows_content_and_not_places() -> None:
         (MINIMAL + "[learn]\nepochs = 0\n", "'epochs' in [learn] is 0; it must lie in 1 .. 1000"),
         (MINIMAL + "[learn]\nepochs = 3.0\n", "must be a whole number"),
         (MINIMAL + "[learn]\nepochs = true\n", "must be a whole number"),
+        (MINIMAL + "[learn]\nbatch = 256\n", "'batch' in [learn] is 256; it must lie in 1 .. 255"),
         (MINIMAL + "[learn]\nlr_mantissa = 2\n", "one of 1, 3"),
         (MINIMAL + "[network]\nhidden = [64, 0]\n", "'hidden' in [network] is 0"),
         (MINIMAL + "[network]\nhidden = []\n", "give 1 to 8"),
         (MINIMAL + "[network]\nhidden = 64\n", "a list of whole numbers"),
+        (MINIMAL + "[network]\nhidden = [6.5]\n", "must be a whole number"),
+        (MINIMAL + '[network]\nkind = "vgg"\n', "'mlp', 'lenet', 'cnn_s', 'ds_cnn', 'resnet8', 'cnn_1d'"),
+        (MINIMAL + '[network]\nkind = "cnn_s"\nhidden = [64]\n', "'hidden' in [network] is for kind \"mlp\"; 'cnn_s'"),
+        (MINIMAL + "tasks = [[0, 1], [2]]\nclasses_per_task = 2\n", "both tasks and classes_per_task"),
+        (MINIMAL + "tasks = [[0, 1]]\n", "at least two tasks"),
+        (MINIMAL + "tasks = [[0, 1], []]\n", "at least one class each"),
+        (MINIMAL + "tasks = [0, 1]\n", "'tasks' in [data] is 0; it must be a list"),
+        (MINIMAL + "tasks = [[0, 1.5], [2]]\n", "is 1.5; it must be a text in quotes or a whole number"),
+        (MINIMAL + "[pretrain]\ntasks = 0\n", "'tasks' in [pretrain] is 0"),
         (MINIMAL + "[network]\ndensity = nan\n", "must lie in"),
         (MINIMAL + '[network]\nblock = "2x2"\n', "'1x1', '1x4', '4x1'"),
         (MINIMAL.replace('"x"', '"../x"'), "letters, digits"),

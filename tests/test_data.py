@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparcl_mcu.data import DataError, class_incremental, load
+from sparcl_mcu.data import DataError, class_incremental, consecutive, load, named
 from sparcl_mcu.data.npz import load as load_npz
-from sparcl_mcu.data.split import stratified
+from sparcl_mcu.data.split import grouped, stratified
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def test_digits_are_cut_into_disjoint_parts_that_never_change() -> None:
     data = load("digits", relative_to=Path())
     assert len(data.x_train) + len(data.x_test) == 1797
     assert data.x_train.shape[1:] == (8, 8)
-    tasks = class_incremental(data, 2)
+    tasks = class_incremental(data, consecutive(data, 2))
     assert [task.classes for task in tasks] == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
     assert sum(len(t.x_train) + len(t.x_val) + len(t.x_test) for t in tasks) == 1797
     assert sum(len(t.x_val) for t in tasks) == pytest.approx(0.1 * len(data.x_train), abs=10)
@@ -43,7 +43,7 @@ def test_digits_are_cut_into_disjoint_parts_that_never_change() -> None:
             np.isin(np.concatenate([data.y_train, data.y_test]), task.classes)
         ]
         assert sorted(map(bytes, everything)) == sorted(map(bytes, originals.reshape(-1, 64)))
-    again = class_incremental(load("digits", relative_to=Path()), 2)
+    again = class_incremental(data, consecutive(data, 2))
     assert all(np.array_equal(a.x_val, b.x_val) for a, b in zip(tasks, again, strict=True))
 
 
@@ -62,16 +62,16 @@ def test_split_is_stratified_and_deterministic() -> None:
 
 def test_samples_per_task_keeps_the_share_of_each_class() -> None:
     data = load("digits", relative_to=Path())
-    for task in class_incremental(data, 2, samples_per_task=40):
+    for task in class_incremental(data, consecutive(data, 2), samples_per_task=40):
         assert len(task.x_train) == pytest.approx(40, abs=1)
         assert np.bincount(task.y_train)[list(task.classes)].tolist() == pytest.approx([20, 20], abs=2)
 
 
 def test_last_task_takes_the_rest_and_one_task_is_refused(tmp_path: Path) -> None:
     data, _ = load_npz(written(tmp_path, good()))
-    assert [task.classes for task in class_incremental(data, 3)] == [(0, 1, 2), (3,)]
+    assert consecutive(data, 3) == ((0, 1, 2), (3,))
     with pytest.raises(DataError, match=r"lower data\.classes_per_task"):
-        class_incremental(data, 4)
+        consecutive(data, 4)
 
 
 def test_own_file_with_names_domains_and_other_arrays(tmp_path: Path) -> None:
@@ -120,6 +120,74 @@ def test_bad_files_are_refused_by_file_array_and_remedy(tmp_path: Path, changes:
         load_npz(path)
     assert str(caught.value).startswith(str(path))
     assert words in str(caught.value)
+
+
+def test_tasks_by_name_or_number_hold_every_class_once(tmp_path: Path) -> None:
+    data, _ = load_npz(written(tmp_path, good() | {"classes": np.array(["up", "down", "2", "_x_"])}))
+    assert named(data, [["_x_", "up"], [1, "2"]]) == ((3, 0), (1, 2))
+    with pytest.raises(DataError, match=r"no class 'left'; its 4 classes are 'up', 'down', '2', '_x_'"):
+        named(data, [["up", "left"], ["down"]])
+    with pytest.raises(DataError, match="no class 4"):
+        named(data, [[0, 4], [1, 2]])
+    with pytest.raises(DataError, match="class '_x_' stands 0 times"):
+        named(data, [["up", "down"], ["2"]])
+    with pytest.raises(DataError, match="class 'up' stands 2 times"):
+        named(data, [["up", "down"], ["2", 3, 0]])
+    tasks = class_incremental(data, ((3, 0), (1, 2)))
+    assert [set(task.y_train) for task in tasks] == [{0, 3}, {1, 2}]
+
+
+def test_samples_of_one_person_are_never_in_two_parts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    n = 1000
+    arrays = {"x_train": rng.normal(size=(n, 3)), "y_train": np.arange(n) % 4, **{k: good()[k] for k in ("y_test",)}}
+    arrays |= {"x_test": rng.normal(size=(12, 3)), "person_train": rng.integers(1, 31, n).astype(np.uint8)}
+    arrays["x_train"][:, 0] = arrays["person_train"]
+    data, ignored = load_npz(written(tmp_path, arrays))
+    assert list(data.groups) == ["person"]
+    assert ignored == ()
+    tasks = class_incremental(data, consecutive(data, 2), validate_by="person")
+    train = {p for task in tasks for p in task.x_train[:, 0]}
+    val = {p for task in tasks for p in task.x_val[:, 0]}
+    assert len(train | val) == 30
+    assert not train & val
+    for task in tasks:
+        assert sum(len(part) for part in (task.y_train, task.y_val)) == n // 2
+        assert 0.05 < len(task.y_val) / (n // 2) < 0.15
+    evenly = class_incremental(data, consecutive(data, 2), validate_by="class")
+    assert {p for t in evenly for p in t.x_val[:, 0]} & {p for t in evenly for p in t.x_train[:, 0]}
+    with pytest.raises(DataError, match=r"no array speaker_train; data\.validate_by can be 'class', 'person'"):
+        class_incremental(data, consecutive(data, 2), validate_by="speaker")
+
+
+def test_domains_part_validation_unless_told_otherwise(tmp_path: Path) -> None:
+    arrays = good() | {"domain_train": np.arange(80) // 4 % 5, "domain_test": np.zeros(12, int)}
+    data, _ = load_npz(written(tmp_path, arrays))
+    (validation,) = {len(t.y_val) for t in class_incremental(data, consecutive(data, 2))}
+    assert validation == 8  # one of five domains
+    arrays["domain_train"] = np.arange(80) % 4  # each class in a domain of its own
+    data, _ = load_npz(written(tmp_path, arrays))
+    with pytest.raises(DataError, match=r"by domain: class 0 is not in enough groups.*'class'"):
+        class_incremental(data, consecutive(data, 2))
+    assert class_incremental(data, consecutive(data, 2), validate_by="class")
+
+
+def test_samples_that_are_nobodys_are_cut_one_by_one() -> None:
+    labels = np.repeat(np.arange(2, dtype=np.uint8), 100)
+    groups = np.concatenate([np.full(100, -1), np.arange(100) % 10])
+    kept, cut = grouped(labels, groups, 0.1)
+    assert np.bincount(labels[cut]).tolist() == [10, 10]
+    assert len(set(groups[cut]) - {-1}) == 1
+    assert sorted([*kept, *cut]) == list(range(200))
+
+
+def test_a_person_with_half_the_samples_is_not_taken_for_a_tenth() -> None:
+    labels = (np.arange(400) % 2).astype(np.uint8)
+    groups = np.concatenate([np.zeros(200, int), 1 + np.arange(200) // 10])
+    kept, cut = grouped(labels, groups, 0.1)
+    assert np.bincount(labels[cut]).tolist() == [20, 20]
+    assert 0 not in groups[cut]
+    assert not set(groups[kept]) & set(groups[cut])
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:

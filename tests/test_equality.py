@@ -6,8 +6,8 @@ built by PlatformIO and taught over its serial byte stream, five tasks of real d
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -15,23 +15,18 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from executors import BOARDS, HERE, firmware, taught
 from helpers import random_network
-from sparcl_mcu.boards import catalogue, open_board
+from programs import need
+from sparcl_mcu.boards import catalogue
 from sparcl_mcu.learners.base import Learner, LearnSettings, SecondPass
-from sparcl_mcu.learners.board import BoardLearner
 from sparcl_mcu.learners.simulated import SimulatedLearner
-from sparcl_mcu.link.client import Client
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
-from sparcl_tools.build import build
 from sparcl_tools.elf import sizes
-from sparcl_tools.generate import generate, model_hash
-from sparcl_tools.plan import MemoryPlan
 
 REPLAY = 50
 SETTINGS = LearnSettings(seed=11, lr_exponent=-5)
-HERE = [facts for facts in catalogue.boards().values() if facts.reached != "serial"]
-BOARDS = [pytest.param(f.name, marks=[pytest.mark.emulator] if f.reached == "qemu" else []) for f in HERE]
 
 
 @cache
@@ -66,37 +61,40 @@ def expected() -> list[int | None]:
     return teach(SimulatedLearner(network(), REPLAY))
 
 
-def firmware(board: str, folder: Path) -> tuple[Path, MemoryPlan]:
-    facts = catalogue.find(board)
-    tools = [facts.emulator[0]] if facts.reached == "qemu" else []
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing and "CI" not in os.environ:
-        pytest.skip(f"{missing[0]} is not installed (sparcl doctor says how to get it)")
-    plan = generate(network(), folder / "model", replay_capacity=REPLAY, settings=SETTINGS)
-    return build(board, folder / "model", build_dir=folder / "build"), plan
+def learnt(board: str, program: Path) -> dict[str, int]:
+    """Teach a board; its state is NumPy's throughout. Returns its counters."""
+    with taught(board, program, network(), replay=REPLAY) as learner:
+        assert teach(learner) == expected()
+        return learner.stats()
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_state_hash_after_every_task(board: str, tmp_path: Path) -> None:
-    program, plan = firmware(board, tmp_path)
+    program, plan = firmware(board, network(), tmp_path, replay=REPLAY)
     facts = catalogue.find(board)
-    client = Client(open_board(facts, program), timeout=10.0)
-    try:
-        learner = BoardLearner(client, network(), expected_model_hash=model_hash(network(), REPLAY))
-        assert teach(learner) == expected()
-        stats = learner.stats()
-    finally:
-        client.close()
+    stats = learnt(board, program)
     assert stats["steps"] == 80
     if facts.counts_instructions:
         assert 10_000 < stats["instructions"] / stats["steps"] < 1_000_000
     if facts.reached == "qemu":
+        assert 300 < stats["stack_bytes"] < facts.stack_bytes
         symbols = sizes(program).symbols
         assert symbols["scl_arena_memory"] == plan.arena_bytes
         assert symbols["scl_state_memory"] == plan.state_bytes
 
 
+@pytest.mark.emulator
+def test_code_with_vector_instructions_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler uses the vectors of the Cortex-M55 from -O3 on, on a core that has to have turned them on."""
+    need("arm-none-eabi-objdump")
+    monkeypatch.setenv("PLATFORMIO_BUILD_FLAGS", "-O3")
+    program, _ = firmware("qemu_m55", network(), tmp_path, replay=REPLAY)
+    code = subprocess.run(["arm-none-eabi-objdump", "-d", program], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"\tv\w+\.[isu](8|16|32)\s", code)
+    learnt("qemu_m55", program)
+
+
 def test_every_listed_core_is_here() -> None:
     """The promise of the README: taking a board away must be noticed."""
     cores = {facts.core for facts in HERE}
-    assert {"host", "Cortex-M3", "Cortex-M4", "Cortex-M0+", "RV32IMC"} <= cores
+    assert {"host", "Cortex-M0+", "Cortex-M3", "Cortex-M4", "Cortex-M7", "Cortex-M33", "Cortex-M55", "RV32IMC"} <= cores

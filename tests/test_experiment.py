@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from sparcl_mcu import experiment, quantize
-from sparcl_mcu.design import mlp_specs
+from sparcl_mcu.design import mlp
 from sparcl_mcu.experiment import Part, Stream
 from sparcl_mcu.learners.base import Inputs, Labels, LearnSettings, SecondPass
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.network import Network
-from sparcl_mcu.pretrain import FloatLayer
+from sparcl_mcu.pretrain import FloatNetwork, FloatWeights
 from sparcl_mcu.references import Job, References, ReferencesError, first_disagreement
-from sparcl_mcu.sparsity import Block
 
 CLASSES = 6
 
@@ -115,17 +114,15 @@ def test_joint_run_is_one_shuffled_task_after_an_empty_one() -> None:
 def tiny() -> Network:
     """Two inputs, eight hidden values, random weights."""
     rng = np.random.default_rng(0)
-    layers = tuple(
-        FloatLayer(
-            spec,
-            rng.normal(size=(spec.outputs, spec.inputs)).astype(np.float32),
-            np.zeros(spec.outputs, np.float32),
-            np.ones((spec.outputs, spec.inputs), np.bool_),
+    graph = mlp((2,), CLASSES, [8])
+    weights = {}
+    for node in graph.nodes:
+        shape = (graph.weight_rows(node), graph.fan_in(node))
+        weights[node.name] = FloatWeights(
+            rng.normal(size=shape).astype(np.float32), np.zeros(shape[0], np.float32), np.ones(shape, np.bool_)
         )
-        for spec in mlp_specs(2, CLASSES, [8], 1.0, Block(1, 1))
-    )
     x = np.concatenate([p.x for p in STREAM.train]).astype(np.float32)
-    return quantize.quantise(layers, quantize.input_scaling(x, "range"), x, "tiny")
+    return quantize.quantise(FloatNetwork(graph, weights), quantize.input_scaling(x, "range"), x, "tiny")
 
 
 def test_without_replay_costs_as_many_training_passes_as_with_it(tiny: Network) -> None:

@@ -102,7 +102,8 @@ def test_counters():
     stats = [(row[1][1:], row[0]) for row in table("### STATS")]
     assert stats[: len(work)] == work
     assert stats[len(work)] == ("64", "instructions")
-    assert stats[len(work) + 1 :] == [("32", name) for name in in_c]
+    assert stats[len(work) + 1] == ("32", "stack_bytes")
+    assert stats[len(work) + 2 :] == [("32", name) for name in in_c]
 
 
 def test_window():

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import random_network, random_samples
+from helpers import every_operator, random_graph_network, random_network, random_samples
 from native import Program
 from sparcl_mcu import numerics as nx
 from sparcl_mcu.learners.base import LearnerError, LearnSettings, SecondPass
 from sparcl_mcu.learners.float_twin import FloatTwin
-from sparcl_mcu.learners.simulated import SimulatedLearner
+from sparcl_mcu.learners.simulated import SimulatedLearner, apply_update
 from sparcl_mcu.sparsity import Block
 
 CASES = [
@@ -44,6 +44,43 @@ def test_c_equals_numpy_after_every_task(tmp_path: Path, block: Block, density: 
     assert learner.moved() > 0.2
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("frozen", [(), ("stem", "conv1", "conv2", "conv3"), ("conv4", "pointwise")], ids=str)
+def test_every_operator_equals_numpy(tmp_path: Path, frozen: tuple[str, ...], batch: int) -> None:
+    """Residuals, pools, depthwise, frozen layers and mini-batches in one generated program, under sanitizers."""
+    network = random_graph_network(every_operator(frozen), 3)
+    learner, program = SimulatedLearner(network, 6, batch), Program(network, tmp_path, replay=6, batch=batch)
+    want = []
+    for task in range(2):
+        x, y = random_samples(network, 18, seed=task)
+        learner.begin_task()
+        learner.observe(x, y)
+        learner.end_task()
+        want.append(f"{learner.state_hash():08x}")
+        program.command("B")
+        program.observe(x, y)
+        program.command("EH")
+    assert program.run() == want
+    assert learner.moved() > 0.2
+
+
+def test_a_batch_sees_the_old_weights_until_it_is_applied() -> None:
+    network = random_network(2)
+    x, y = random_samples(network, 7, seed=2)
+    learner = SimulatedLearner(network, 4, batch=4)
+    learner.reset(LearnSettings(lr_exponent=-5))
+    learner.begin_task()
+    learner.observe(x[:3], y[:3])
+    assert learner.moved() == 0
+    learner.observe(x[3:4], y[3:4])
+    after_batch = learner.moved()
+    assert after_batch > 0
+    learner.observe(x[4:], y[4:])
+    assert learner.moved() == after_batch
+    learner.end_task()  # what an unfinished batch gathered is learnt, too
+    assert learner.moved() > after_batch
+
+
 def test_killed_and_resumed_run_ends_in_the_same_state(tmp_path: Path) -> None:
     """The state block alone, copied out and back in another process, carries on where it stopped."""
     network = random_network(3)
@@ -68,8 +105,6 @@ def test_killed_and_resumed_run_ends_in_the_same_state(tmp_path: Path) -> None:
 
 def test_zero_mean_noise_leaves_the_weights_where_they_are() -> None:
     """Rounding must not drift: random labels for 10,000 updates leave mean |w| within 1 %."""
-    from sparcl_mcu.ops import dense
-
     rng = np.random.default_rng(0)
     masters = rng.integers(-20000, 20001, (32, 64)).astype(np.int16)
     mask = np.ones(masters.shape, np.bool_)
@@ -77,7 +112,7 @@ def test_zero_mean_noise_leaves_the_weights_where_they_are() -> None:
     for _ in range(10_000):
         d = rng.integers(-127, 128, 32)
         x = rng.integers(-127, 128, 64)
-        dense.weight_update(masters, mask, d, x, 14, 1)
+        apply_update(masters, mask, np.outer(d, x), np.array([14]))
     after = np.abs(masters.astype(np.int64) - 128).mean()
     assert abs(after - before) / before < 0.01
 
@@ -86,10 +121,8 @@ def test_zero_mean_noise_leaves_the_weights_where_they_are() -> None:
     ("start", "d", "end"), [(nx.MASTER_MAX, -127, nx.MASTER_MAX), (nx.MASTER_MIN, 127, nx.MASTER_MIN)]
 )
 def test_a_saturated_weight_stays_and_never_wraps(start: int, d: int, end: int) -> None:
-    from sparcl_mcu.ops import dense
-
     masters = np.array([[start]], np.int16)
-    dense.weight_update(masters, np.array([[True]]), np.array([d]), np.array([127]), 0, 3)
+    apply_update(masters, np.array([[True]]), np.array([[3 * d * 127]]), np.array([0]))
     assert masters[0, 0] == end
 
 
@@ -97,14 +130,14 @@ def test_sticky_exponent_rises_once_a_window_saturates() -> None:
     network = random_network(1)
     learner = SimulatedLearner(network, 4)
     learner.reset(LearnSettings(lr_exponent=-15))
-    learner.layers[0].output_exponent = -12  # nearly every live output saturates
+    learner.scales["fc1"].exponent = -12  # nearly every live output saturates
     x, y = random_samples(network, nx.WINDOW, seed=1)
     learner.begin_task()
     learner.observe(x[:-1], y[:-1])
-    assert learner.layers[0].output_exponent == -12
+    assert learner.scales["fc1"].exponent == -12
     learner.observe(x[-1:], y[-1:])
-    assert learner.layers[0].output_exponent == -11
-    assert (learner.layers[0].saturated, learner.layers[0].window) == (0, 0)
+    assert learner.scales["fc1"].exponent == -11
+    assert (learner.scales["fc1"].saturated, learner.scales["fc1"].window) == (0, 0)
 
 
 def test_predicting_changes_no_learning_state() -> None:

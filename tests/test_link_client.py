@@ -54,7 +54,7 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 1, runtime: int = 1, window: int = 4) -> bytes:
+def hello_reply(frame: Frame, *, protocol: int = 2, runtime: int = 2, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIHB", runtime, 0, 0xABCD, 2, 3, 10, window, 7, 0, 0, 0, 0) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -200,9 +200,9 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 1"),
-        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\2\0"), "speaks link protocol 2, this host 1"),
-        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 1"),
+        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 2"),
+        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 2"),
+        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 2"),
         (lambda f: hello_reply(f, window=0), "a window of 0"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload), "is this sparcl-mcu firmware"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\xfb"), "refused HELLO: the payload has the wrong length"),
@@ -219,7 +219,7 @@ def test_an_answer_to_another_host_is_not_taken():
         stale = frame._replace(payload=b"\0\0\0\0")
         return hello_reply(stale, protocol=99) + hello_reply(frame)
 
-    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 1
+    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 2
 
 
 def test_the_board_refuses_and_the_conversation_goes_on():
@@ -312,4 +312,4 @@ def test_an_interruption_leaves_the_client_usable():
 
 def test_hello_of_another_length_is_not_read():
     with pytest.raises(LinkError, match="at least 37"):
-        Hello.unpack(struct.pack("<IH", 1, 1))
+        Hello.unpack(struct.pack("<IH", 1, 2))

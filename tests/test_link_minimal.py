@@ -18,7 +18,7 @@ class MinimalClient:
         hello = self.ask(0x01, b"\x01\x02\x03\x04")
         fields = struct.unpack_from("<IHBHIIHHHBHIIHB", hello)
         assert fields[0] == 0x04030201
-        assert fields[1] == 1, "another protocol version"
+        assert fields[1] == 2, "another protocol version"
         self.seq, self.inputs = fields[2], fields[6]
 
     def stuff(self, raw):
@@ -80,7 +80,7 @@ def test_a_minimal_client_teaches_the_board():
     record.observe(x, y)
     record.end_task()
     assert struct.unpack("<I", client.ask(0x07)) == (record.hash,)
-    stats = struct.unpack("<4I4Q8I", client.ask(0x08))
+    stats = struct.unpack("<4I4QI8I", client.ask(0x08))
     assert stats[:2] == (300, 1)
-    assert stats[8:] == (306, 0, 0, 0, 0, 0, 0, 0)
+    assert stats[9:] == (306, 0, 0, 0, 0, 0, 0, 0)
     board.close()

@@ -1,15 +1,37 @@
-"""Pretraining and quantisation: exact density, sensible exponents, refusals."""
+"""Pretraining and quantisation: exact density, folded normalisation, sensible exponents, refusals."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from sparcl_mcu.design import mlp_specs
+from sparcl_mcu import numerics as nx
+from sparcl_mcu import pretrain as pretraining
+from sparcl_mcu.design import cnn_s, ds_cnn, mlp, resnet8
+from sparcl_mcu.graph import Graph
 from sparcl_mcu.learners.simulated import SimulatedLearner
-from sparcl_mcu.pretrain import PretrainError, PretrainSettings, pretrain
-from sparcl_mcu.quantize import QuantizeError, input_scaling, quantise
+from sparcl_mcu.pretrain import FloatNetwork, PretrainError, PretrainSettings, pretrain
+from sparcl_mcu.quantize import InputScaling, QuantizeError, input_scaling, quantise
 from sparcl_mcu.sparsity import Block, SparsityError, parse_block, shrink, top_blocks
+
+QUICK = PretrainSettings(epochs=1, fine_tune_epochs=0)
+
+
+def images(n: int, shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes of noise that differ in where it is bright; float32 (n, values) within +-1."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n).astype(np.uint8)
+    x = rng.normal(0, 0.25, (n, *shape))
+    x[y == 0, : shape[0] // 2] += 0.4
+    x[y == 1, shape[0] // 2 :] += 0.4
+    return x.reshape(n, -1).clip(-1, 127 / 128).astype(np.float32), y
+
+
+def scaled(graph: Graph) -> InputScaling:
+    inputs = int(np.prod(graph.input_shape))
+    return InputScaling(np.zeros(inputs, np.float32), np.ones(inputs, np.float32), -7)
 
 
 @pytest.mark.parametrize("block", [Block(1, 1), Block(1, 4), Block(4, 1)])
@@ -18,30 +40,112 @@ def test_pretrained_sparse_network_still_classifies_after_quantisation(block: Bl
     y = rng.integers(0, 2, 300).astype(np.uint8)
     raw = rng.normal(0, 1, (300, 16)) + np.where(y[:, None] == 1, 1.0, -1.0) * np.linspace(0, 1, 16)
     scaling = input_scaling(raw, "range")
-    specs = mlp_specs(16, 4, [16, 8], 0.25, block)
+    graph = mlp((16,), 4, [16, 8], 0.25, block)
     seen = []
     x = (raw * scaling.gain).astype(np.float32)
-    layers = pretrain(specs, x, y, PretrainSettings(10, 3), 1, lambda done, total, acc: seen.append((done, total)))
+    trained = pretrain(graph, x, y, PretrainSettings(10, 3), 1, lambda done, total, acc: seen.append((done, total)))
     assert seen[-1] == (13, 13)
-    network = quantise(layers, scaling, x, "two")
-    assert [layer.slots for layer in network.layers] == [64, 32, 32]
-    shrink(network.layers[0].mask, block)
+    network = quantise(trained, scaling, x, "two")
+    assert [w.slots for w in network.weights.values()] == [64, 32, 32]
+    shrink(network.weights["fc1"].mask, block)
     predicted = SimulatedLearner(network, 0).predict(network.quantise_inputs(raw))
     assert (predicted == y).mean() > 0.9
     # classes not seen yet were not trained: their output weights are as they started
-    start = pretrain(specs, x, y, PretrainSettings(1, 0), 1)
-    assert np.array_equal(layers[-1].weight[2:], start[-1].weight[2:])
+    start = pretrain(graph, x, y, QUICK, 1)
+    assert np.array_equal(trained.weights["fc3"].weight[2:], start.weights["fc3"].weight[2:])
+
+
+@pytest.mark.parametrize("build", [cnn_s, ds_cnn, resnet8])
+def test_pretrained_convolutional_network_classifies_in_integers_as_in_float(build) -> None:  # type: ignore[no-untyped-def]
+    graph = build((12, 12), 4, density=0.5, block=Block(4, 1))
+    x, y = images(240, (12, 12))
+    trained = pretrain(graph, x, y, PretrainSettings(5, 3), 1)
+    network = quantise(trained, scaled(graph), x, "two")
+    for node in network.weighted():
+        assert network.weights[node.name].slots == round(node.density * network.weights[node.name].mask.size)
+        shrink(network.weights[node.name].mask, node.block)
+    x, y = images(100, (12, 12), seed=1)
+    predicted = SimulatedLearner(network, 0).predict(network.quantise_inputs(x))
+    assert (predicted == y).mean() > 0.95
+    assert (predicted == trained.logits(x).argmax(axis=1)).mean() > 0.97
+
+
+def test_folding_gives_the_network_that_was_trained() -> None:
+    """Weights and biases after folding compute what batch normalisation over all samples computed."""
+    import torch
+
+    graph = resnet8((8, 8, 3), 4)
+    rng = torch.Generator().manual_seed(0)
+    layers = pretraining._start(graph, PretrainSettings(), rng)
+    with torch.no_grad():
+        for layer in layers.values():
+            layer.bias += 0.3 * torch.randn(layer.bias.shape, generator=rng)
+            if layer.gamma is not None:
+                layer.gamma *= 0.5 + torch.rand(layer.gamma.shape, generator=rng)
+        x = torch.from_numpy(images(50, (8, 8, 3))[0])
+        want = pretraining._logits(graph, layers, x).numpy()
+        pretraining._fold(graph, layers, x)
+        assert all(layer.gamma is None for layer in layers.values())
+        assert np.allclose(pretraining._logits(graph, layers, x).numpy(), want, atol=1e-4)
+
+
+def test_pruning_looks_at_weights_as_they_will_be_folded() -> None:
+    import torch
+
+    graph = cnn_s((8, 8), 4, density=0.25)
+    layers = pretraining._start(graph, PretrainSettings(), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        layers["conv2"].gamma[:8] = 100.0
+    pretraining._prune(graph, layers, torch.from_numpy(images(20, (8, 8))[0]))
+    assert layers["conv2"].mask[:8].mean() > 0.9
+    assert layers["conv2"].mask.mean() == 0.25
+    assert layers["conv1"].mask.all()
+
+
+def test_a_channel_that_never_varies_does_not_blow_up_its_layer() -> None:
+    graph = ds_cnn((9, 9), 3)
+    trained = pretrain(graph, np.zeros((8, 81), np.float32), np.arange(8, dtype=np.uint8) % 2, QUICK, 0)
+    largest = max(float(np.abs(w.weight).max()) for w in trained.weights.values())
+    assert largest < 5 / pretraining.NORM_EPSILON**0.5
+
+
+def test_exponents_fit_every_member_of_a_scale_and_each_depthwise_channel() -> None:
+    graph = resnet8((8, 8), 3)
+    x, y = images(64, (8, 8))
+    trained = pretrain(graph, x, y, QUICK, 2)
+    network = quantise(trained, scaled(graph), x, "n")
+    maps = trained.maps(x[:64])
+    for scale, e in network.exponents.items():
+        members = [name for name, of in graph.scales.items() if of == scale]
+        peak = max(float(np.abs(maps[name]).max()) for name in members)
+        assert scale == "input" or 127 * 2.0 ** (e - 2) < peak <= 127 * 2.0 ** (e - 1)
+    assert {"stage2_conv2", "stage2_short", "stage2"} == {k for k, s in graph.scales.items() if s == "stage2_conv2"}
+
+    graph = ds_cnn((9, 9), 3)
+    trained = pretrain(graph, *images(40, (9, 9)), QUICK, 2)
+    w = trained.weights["depthwise2"]
+    w.weight[3] *= 64
+    network = quantise(trained, scaled(graph), images(40, (9, 9))[0], "n")
+    got = network.weights["depthwise2"].exponents
+    assert got.shape == (64,)
+    assert got[3] == nx.exponent_for(float(np.abs(w.weight[3]).max())) > got[4]
+    hi = network.weights["depthwise2"].masters >> 8
+    assert np.allclose(hi * 2.0 ** got.astype(float)[:, None], w.weight, atol=2.0 ** float(got.max()) / 2)
+
+
+def test_without_batch_normalisation_nothing_is_folded() -> None:
+    x, y = images(40, (8, 8))
+    plain = dataclasses.replace(QUICK, batch_norm=False, learning_rate=1e-9)
+    start = pretrain(cnn_s((8, 8), 3), x, y, plain, 3)
+    folded = pretrain(cnn_s((8, 8), 3), x, y, dataclasses.replace(plain, batch_norm=True), 3)
+    assert np.abs(start.weights["conv1"].bias).max() < 1e-6
+    assert np.abs(folded.weights["conv1"].bias).max() > 0.01
 
 
 def test_the_same_seed_gives_the_same_network() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(0, 0.3, (60, 8)).astype(np.float32)
-    y = rng.integers(0, 2, 60).astype(np.uint8)
-    scaling = input_scaling(x, "range")
-    made = [
-        quantise(pretrain(mlp_specs(8, 3, [8], 0.5, Block(1, 1)), x, y, PretrainSettings(2, 1), seed), scaling, x, "n")
-        for seed in (1, 1, 2)
-    ]
+    x, y = images(33, (8, 8))  # the last batch has a single sample, which has no variance
+    graph = cnn_s((8, 8), 3, density=0.5, block=Block(1, 4))
+    made = [quantise(pretrain(graph, x, y, PretrainSettings(2, 1), seed), scaled(graph), x, "n") for seed in (1, 1, 2)]
     assert made[0].fingerprint == made[1].fingerprint != made[2].fingerprint
 
 
@@ -57,15 +161,23 @@ def test_input_scaling_uses_the_whole_int8_range() -> None:
 
 
 def test_unusable_settings_are_refused() -> None:
-    specs = mlp_specs(4, 2, [4], 1.0, Block(1, 1))
+    graph = mlp((4,), 2, [4])
     with pytest.raises(PretrainError, match="no sample"):
-        pretrain(specs, np.zeros((0, 4), np.float32), np.zeros(0, np.uint8), PretrainSettings(), 0)
+        pretrain(graph, np.zeros((0, 4), np.float32), np.zeros(0, np.uint8), PretrainSettings(), 0)
     with pytest.raises(PretrainError, match="epochs >= 1"):
-        pretrain(specs, np.zeros((2, 4), np.float32), np.zeros(2, np.uint8), PretrainSettings(epochs=0), 0)
-    with pytest.raises(SparsityError, match="blocks of 4x1 do not divide a layer of 6 outputs"):
-        mlp_specs(8, 2, [6], 0.5, Block(4, 1))
+        pretrain(graph, np.zeros((2, 4), np.float32), np.zeros(2, np.uint8), PretrainSettings(epochs=0), 0)
+    with pytest.raises(PretrainError, match=r"at least 2 samples a batch \(batch 1, 9 samples\)"):
+        pretrain(cnn_s((4, 4), 2), *images(9, (4, 4)), dataclasses.replace(QUICK, batch=1), 0)
     with pytest.raises(SparsityError, match="'2x2' is not one of 1x1, 1x4, 4x1"):
         parse_block("2x2")
+
+
+def test_weights_that_are_not_finite_are_refused_by_their_layer() -> None:
+    graph = mlp((4,), 2, [4])
+    trained = pretrain(graph, *images(9, (2, 2)), QUICK, 0)
+    broken = dataclasses.replace(trained.weights["fc2"], bias=np.full(2, np.nan, np.float32))
+    with pytest.raises(QuantizeError, match="layer 'fc2' has weights that are not finite; lower the learning rate"):
+        quantise(FloatNetwork(graph, trained.weights | {"fc2": broken}), scaled(graph), images(9, (2, 2))[0], "n")
 
 
 def test_selection_is_by_count_even_when_everything_ties() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sparcl_mcu import config, report, results, summary
-from sparcl_mcu.data import DataSet, Task, class_incremental
+from sparcl_mcu.data import DataSet, Task, class_incremental, consecutive
 from sparcl_mcu.data.dataset import checked
 from sparcl_mcu.experiment import Outcome, StageResult
 from sparcl_mcu.record import RecordError, RunFolder
@@ -47,7 +47,7 @@ def outcome(tasks: tuple[Task, ...], *, hashes: tuple[int, ...] = (1, 2, 3), for
 
 
 def folder_of(tmp_path: Path, data: DataSet, *, simulated: tuple[int, ...] = (1, 2, 3)) -> tuple[RunFolder, Outcome]:
-    tasks = class_incremental(data, 2)
+    tasks = class_incremental(data, consecutive(data, 2))
     board = outcome(tasks)
     other = outcome(tasks, hashes=simulated)
     other.stats["masters_moved_ppm"] = 654_321
@@ -160,7 +160,7 @@ def test_twenty_watched_samples_are_spread_over_the_classes(classes: int, most: 
     y = np.arange(classes * 12) % classes
     x = np.zeros((len(y), 2))
     data = checked("x", {"x_train": x, "y_train": y, "x_test": x, "y_test": y}, name="x")
-    tasks = class_incremental(data, classes // 2)
+    tasks = class_incremental(data, consecutive(data, classes // 2))
     stage = StageResult(0, (1.0, 1.0), (1.0, 1.0), tuple(t.y_test for t in tasks), 1, 0.1)
     watched = results._watched(tasks, Outcome((stage,), {}))
     assert len(watched) == 20

@@ -181,7 +181,7 @@ def test_hello_resets_the_numbers_and_nothing_learnt(talk):
     for seq in (0, 9, 200, 255):
         answer = talk.board.ask(encode(Kind.HELLO, seq, b"abcd"))
         assert answer.seq == seq
-        assert answer.payload[:8] == b"\0abcd\1\0" + bytes([seq + 1 & 0xFF])
+        assert answer.payload[:8] == b"\0abcd\2\0" + bytes([seq + 1 & 0xFF])
     talk.seq = 0
     # an old number is forgotten: not a repetition any more
     assert talk.board.ask(encode(Kind.OBSERVE, 250, sample(1))).kind == Kind.NAK
@@ -196,6 +196,7 @@ def test_instructions_are_summed_over_the_wrap():
         talk.observe(i)
     talk.done(Kind.PREDICT, X[0].tobytes())
     assert talk.stats().instructions == 7 * 10
+    assert talk.stats().stack_bytes == 1234
     talk.done(Kind.END_TASK)
     talk.done(Kind.RESET, struct.pack("<IBbB", 1, 1, -7, 0))
     assert talk.stats().instructions == 0

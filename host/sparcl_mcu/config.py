@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .data.catalogue import is_path
+from .design import NETWORKS
 from .errors import SparclError
+from .network import NAME
 from .sparsity import BLOCKS
 from .toml_schema import SchemaError, parse_table
 
@@ -35,27 +36,38 @@ def _one_of(*choices: Any, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """source: bundled name, path of an .npz (relative to the experiment file) or name in the data folder."""
+    """source: bundled name, path of an .npz (relative to the experiment file) or name in the data folder.
+
+    tasks: the classes of each task, by name or number, instead of classes_per_task. samples_per_task: at most so many
+    a task are streamed to the board. validate_by: whose samples stay together when validation is cut (data/npz.py).
+    """
 
     source: str
     normalise: str = _one_of("range", "standard", default="range")
-    classes_per_task: int = _within(1, 254, default=2)
+    classes_per_task: int | None = _within(1, 254, default=None)  # 2, unless `tasks` is given
+    tasks: tuple[tuple[str | int, ...], ...] | None = None
     samples_per_task: int | None = _within(2, 10_000_000, default=None)
+    validate_by: str | None = None
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Hidden layers of a multi-layer perceptron; density and block shape hold for each hidden layer."""
+    """kind: one of design.NETWORKS. hidden: of an mlp. density and block: of the layers that are not small (design.py).
+    freeze_until: the first layer the board trains; None: all of them."""
 
-    hidden: tuple[int, ...] = _within(1, 4096, default=(64, 32))
+    kind: str = _one_of(*NETWORKS, default="mlp")
+    hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp
     density: float = _within(0.001, 1.0, default=0.25)
     block: str = _one_of(*map(str, BLOCKS), default="1x1")
+    freeze_until: str | None = None
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Float training on the first task: dense epochs, then epochs after pruning."""
+    """Float training on the first `tasks` tasks, with all their training samples: dense epochs, then epochs after
+    pruning."""
 
+    tasks: int = _within(1, 254, default=1)
     epochs: int = _within(1, 10_000, default=10)
     fine_tune_epochs: int = _within(0, 10_000, default=5)
     learning_rate: float = _within(1e-6, 10.0, default=0.05)
@@ -64,10 +76,12 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class LearnConfig:
-    """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent."""
+    """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent. batch: steps whose gradients are
+    gathered before they are applied; 1 needs no memory for them."""
 
     epochs: int = _within(1, 1000, default=3)
     replay: int = _within(1, 65535, default=100)
+    batch: int = _within(1, 255, default=1)
     lr_mantissa: int = _one_of(1, 3, default=1)
     lr_exponent: int = _within(-15, 0, default=-7)
 
@@ -152,8 +166,32 @@ def parse(text: str, path: Path) -> Config:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     except SchemaError as error:
         raise ConfigError(f"{path}: {error}") from None
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", config.name):
+    if not NAME.fullmatch(config.name):
         raise ConfigError(f"{path}: name is {config.name!r}; use at most 40 letters, digits, '-' and '_'")
-    if not 1 <= len(config.network.hidden) <= 8:
-        raise ConfigError(f"{path}: [network] hidden has {len(config.network.hidden)} layers; give 1 to 8")
-    return dataclasses.replace(config, folder=path.parent)
+    try:
+        data, network = _resolved_data(config.data), _resolved_network(config.network)
+    except SchemaError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return dataclasses.replace(config, data=data, network=network, folder=path.parent)
+
+
+def _resolved_data(data: DataConfig) -> DataConfig:
+    """Defaults that depend on other keys filled in."""
+    if data.tasks is None:
+        return dataclasses.replace(data, classes_per_task=data.classes_per_task or 2)
+    if data.classes_per_task is not None:
+        raise SchemaError("[data] gives both tasks and classes_per_task; keep one of them")
+    if len(data.tasks) < 2 or not all(data.tasks):
+        raise SchemaError("[data] tasks must list at least two tasks of at least one class each")
+    return data
+
+
+def _resolved_network(network: NetworkConfig) -> NetworkConfig:
+    if network.kind != "mlp":
+        if network.hidden is not None:
+            raise SchemaError(f"key 'hidden' in [network] is for kind \"mlp\"; {network.kind!r} has its own layers")
+        return network
+    hidden = (64, 32) if network.hidden is None else network.hidden
+    if not 1 <= len(hidden) <= 8:
+        raise SchemaError(f"[network] hidden has {len(hidden)} layers; give 1 to 8")
+    return dataclasses.replace(network, hidden=hidden)

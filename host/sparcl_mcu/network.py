@@ -1,60 +1,47 @@
-"""Quantised networks as frozen data, and the .sparcl file.
+"""Quantised networks as frozen data: a graph, integer weights, exponents, and how real samples enter.
 
-A `Network` is what pretraining and quantisation produce and what every learner starts from. The file is a zip of
-plain arrays plus one JSON text (NumPy's .npz layout, never pickle), so reading one cannot run anything.
+A `Network` is what pretraining and quantisation produce and what every learner starts from. `network_file.py` reads
+and writes it.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
+import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import numerics as nx
+from . import ops
 from .errors import SparclError
-from .sparsity import Block, Mask, SparsityError, parse_block, shrink
+from .graph import INPUT, Graph, Node, size
+from .sparsity import Block, Mask, SparsityError, shrink
 
-FORMAT = 1
-SIZE_LIMIT = 64 << 20  # bytes, unpacked: far above any microcontroller, far below a zip bomb
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 class NetworkError(SparclError):
-    """A network file is damaged, of another version, or describes something impossible."""
+    """A network describes something impossible; the message names the layer and the numbers."""
 
 
 @dataclass(frozen=True)
-class Dense:
-    """A fully connected layer: hidden layers end in ReLU and int8, the last layer in int16 logits.
+class Weights:
+    """Weights of one layer as a matrix.
 
-    masters: int16 (outputs, inputs), M' = M + 128 in [-32512, 32767]; weight = (M' >> 8) * 2**weight_exponent.
-    bias: int32 (outputs,), exponent -20. mask: bool (outputs, inputs), whole blocks; all True when dense.
-    output_exponent: exponent of the int8 output (hidden layers; learning may raise it) or -5 (logits).
+    masters: int16 (rows, fan_in), M' = M + 128 in [-32512, 32767]; weight = (M' >> 8) * 2**exponent.
+    bias: int32 (rows,), exponent -20. mask: bool (rows, fan_in), whole blocks. exponents: int8, (1,), or (rows,) for
+    a depthwise layer.
     """
 
-    name: str
     masters: NDArray[np.int16]
     bias: NDArray[np.int32]
     mask: Mask
-    block: Block
-    weight_exponent: int
-    output_exponent: int
-
-    @property
-    def inputs(self) -> int:
-        return int(self.masters.shape[1])
-
-    @property
-    def outputs(self) -> int:
-        return int(self.masters.shape[0])
+    exponents: NDArray[np.int8]
 
     @property
     def slots(self) -> int:
@@ -63,88 +50,158 @@ class Dense:
 
     @property
     def dense(self) -> bool:
-        """No index is kept: every weight exists."""
+        """Every weight exists, so no index is kept."""
         return bool(self.mask.all())
 
-    def __post_init__(self) -> None:
-        def refuse(why: str) -> None:
-            raise NetworkError(f"layer {self.name!r}: {why}")
+    @property
+    def exponent(self) -> int:
+        """The largest exponent: that of the layer's input error."""
+        return int(self.exponents.max())
 
-        if self.masters.ndim != 2 or self.masters.dtype != np.int16:
-            refuse("masters must be an int16 matrix (outputs, inputs)")
-        if not (1 <= self.inputs <= 65535 and 1 <= self.outputs <= 65535):
-            refuse(f"{self.outputs} outputs x {self.inputs} inputs; both must lie in 1 .. 65535")
-        if self.bias.shape != (self.outputs,) or self.bias.dtype != np.int32:
-            refuse(f"bias must be int32 ({self.outputs},)")
-        if self.mask.shape != self.masters.shape or self.mask.dtype != np.bool_:
-            refuse(f"mask must be bool {self.masters.shape}")
+    def check(self, rows: int, fan_in: int, block: Block, per_row: bool) -> None:
+        """Raises NetworkError saying what is wrong with these weights for such a layer."""
+        shape = (rows, fan_in)
+        if self.masters.shape != shape or self.masters.dtype != np.int16:
+            raise NetworkError(f"masters must be int16 {shape}, not {self.masters.dtype} {self.masters.shape}")
+        if self.bias.shape != (rows,) or self.bias.dtype != np.int32:
+            raise NetworkError(f"bias must be int32 ({rows},)")
+        if self.mask.shape != shape or self.mask.dtype != np.bool_:
+            raise NetworkError(f"mask must be bool {shape}")
+        if self.exponents.shape != ((rows if per_row else 1),) or self.exponents.dtype != np.int8:
+            raise NetworkError(f"exponents must be int8 ({rows if per_row else 1},)")
         if (self.masters < nx.MASTER_MIN).any():
-            refuse(f"a master lies below {nx.MASTER_MIN}")
+            raise NetworkError(f"a master lies below {nx.MASTER_MIN}")
         if (np.abs(self.bias.astype(np.int64)) > nx.BIAS_LIMIT).any():
-            refuse(f"a bias lies outside +-{nx.BIAS_LIMIT}")
+            raise NetworkError(f"a bias lies outside +-{nx.BIAS_LIMIT}")
         if (self.masters[~self.mask] != 128).any():
-            refuse("a masked weight is not 0")
-        if not (-30 <= self.weight_exponent <= 8 and -30 <= self.output_exponent <= 16):
-            refuse(f"exponents {self.weight_exponent}, {self.output_exponent} are out of range")
+            raise NetworkError("a masked weight is not 0")
+        if (self.exponents < -30).any() or (self.exponents > 8).any():
+            raise NetworkError("a weight exponent lies outside -30 .. 8")
         try:
-            shrink(self.mask, self.block)
+            shrink(self.mask, block)
         except SparsityError as error:
-            refuse(str(error))
+            raise NetworkError(str(error)) from None
 
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in order, and how a real sample becomes int8.
+    """A graph with integer weights.
 
-    A sample x (float, flattened) enters as clip(rint((x - offset) * gain * 2**-input_exponent), -127, 127).
-    offset, gain: float32 (inputs,).
+    weights: by layer name, for every weighted layer. exponents: by scale name (`Graph.scales`), the exponent of the
+    int8 outputs at the start; learning may raise those that are not fixed. A sample x (float, flattened) enters as
+    clip(rint((x - offset) * gain * 2**-exponents["input"]), -127, 127); offset, gain: float32 (inputs,).
     """
 
     name: str
-    layers: tuple[Dense, ...]
-    input_exponent: int
+    graph: Graph
+    weights: dict[str, Weights]
+    exponents: dict[str, int]
     offset: NDArray[np.float32]
     gain: NDArray[np.float32]
 
     @property
     def inputs(self) -> int:
-        return self.layers[0].inputs
+        return size(self.graph.input_shape)
 
     @property
     def classes(self) -> int:
-        return self.layers[-1].outputs
+        return self.graph.nodes[-1].outputs
+
+    @property
+    def input_exponent(self) -> int:
+        return self.exponents[INPUT]
+
+    @property
+    def slots(self) -> int:
+        """Stored weights of all layers."""
+        return sum(w.slots for w in self.weights.values())
+
+    def weighted(self) -> list[Node]:
+        return [node for node in self.graph.nodes if node.weighted]
+
+    def trainable(self) -> list[Node]:
+        return [node for node in self.weighted() if not node.frozen]
+
+    def output_exponent(self, node: Node) -> int:
+        """Exponent of a layer's output at the start; -5 for the logits."""
+        scale = self.graph.scales.get(node.name)
+        return nx.LOGIT_EXPONENT if scale is None else self.exponents[scale]
+
+    def positions(self, node: Node) -> int:
+        """Times a forward pass uses each weight of a layer."""
+        operator = ops.OPERATORS[node.op]
+        assert isinstance(operator, ops.Weighted)
+        return operator.positions(self.graph.shapes[node.name])
+
+    def macs(self, node: Node) -> int:
+        """Multiply-accumulates of one forward pass through a layer; its input gradient and weight gradient cost as
+        many each."""
+        return self.weights[node.name].slots * self.positions(node)
+
+    @property
+    def macs_forward(self) -> int:
+        """Multiply-accumulates of one forward pass, padding included; likewise the two below for backward."""
+        return sum(self.macs(node) for node in self.weighted())
+
+    @property
+    def macs_input_grad(self) -> int:
+        return sum(self.macs(node) for node in self.weighted() if set(node.sources) & self.graph.learns)
+
+    @property
+    def macs_weight_grad(self) -> int:
+        return sum(self.macs(node) for node in self.trainable())
+
+    def error_terms(self, node: Node) -> int:
+        """Most products of int8 by int8 that can meet in one input error of a layer, two branches counted."""
+        taps = node.window.kernel[0] * node.window.kernel[1] if node.window else 1
+        return 2 * taps * (1 if node.op == "depthwise" else len(self.weights[node.name].bias))
 
     def __post_init__(self) -> None:
-        if not self.layers:
-            raise NetworkError("a network needs at least one layer")
-        for before, after in pairwise(self.layers):
-            if before.outputs != after.inputs:
-                raise NetworkError(
-                    f"layer {after.name!r} takes {after.inputs} inputs, but {before.name!r} gives {before.outputs}"
-                )
-        if len({layer.name for layer in self.layers}) != len(self.layers):
-            raise NetworkError("two layers share a name")
-        if not all(layer.name.isidentifier() and layer.name.isascii() for layer in self.layers):
-            raise NetworkError("a layer's name must be a C identifier")
+        graph = self.graph
+        if not NAME.fullmatch(self.name):  # it is printed into generated C
+            raise NetworkError(f"the name {self.name!r} must be at most 40 letters, digits, '-' and '_'")
         if not 2 <= self.classes <= 255:
             raise NetworkError(f"{self.classes} classes; 2 .. 255 are possible")
-        if self.layers[-1].output_exponent != nx.LOGIT_EXPONENT:
-            raise NetworkError(f"the last layer's output exponent must be {nx.LOGIT_EXPONENT}")
+        if set(self.weights) != {node.name for node in graph.nodes if node.weighted}:
+            raise NetworkError(f"weights are given for {', '.join(sorted(self.weights))}, which are not its layers")
+        if set(self.exponents) != set(graph.scales.values()):
+            raise NetworkError(f"exponents are given for {', '.join(sorted(self.exponents))}, which are not its scales")
+        if not all(-30 <= e <= 16 for e in self.exponents.values()):
+            raise NetworkError("an output exponent lies outside -30 .. 16")
         for what, values in (("offset", self.offset), ("gain", self.gain)):
             if values.shape != (self.inputs,) or values.dtype != np.float32 or not np.isfinite(values).all():
                 raise NetworkError(f"{what} must be finite float32 ({self.inputs},)")
-        exponent = self.input_exponent
-        for layer in self.layers:
-            # Sticky exponents only grow, which only lowers both terms: the start is the worst case.
-            bias_shift = layer.weight_exponent + exponent - nx.BIAS_EXPONENT
-            bias_room = nx.BIAS_LIMIT if bias_shift >= 0 else nx.BIAS_LIMIT << -bias_shift
-            fan_in = int(layer.mask.sum(axis=1).max())
-            if fan_in * 127 * 127 + bias_room >= 1 << 31:
-                raise NetworkError(
-                    f"layer {layer.name!r}: {fan_in} inputs of int8 x int8 and a bias up to {bias_room} "
-                    "could overflow the 32-bit accumulator; use fewer inputs or a larger weight exponent"
+        for node in self.weighted():
+            try:
+                self.weights[node.name].check(
+                    graph.weight_rows(node), graph.fan_in(node), node.block, node.op == "depthwise"
                 )
-            exponent = layer.output_exponent
+                self._check_bounds(node)
+            except NetworkError as error:
+                raise NetworkError(f"layer {node.name!r}: {error}") from None
+
+    def _check_bounds(self, node: Node) -> None:
+        """No 32-bit accumulator can overflow (docs/numerics.md, "Bounds")."""
+        fan_in, room = self.forward_bound(node)
+        if fan_in * 127 * 127 + room >= 1 << 31:
+            raise NetworkError(
+                f"{fan_in} inputs of int8 x int8 and a bias up to {room} could overflow the 32-bit accumulator; "
+                "use fewer inputs or a larger weight exponent"
+            )
+        if self.error_terms(node) * 127 * 127 >= 1 << 31:
+            raise NetworkError(f"{self.error_terms(node)} terms of an input error could overflow 32 bits")
+        if self.positions(node) * 127 * 127 * 3 >= 1 << 31:
+            raise NetworkError(
+                f"a weight gradient over {self.positions(node)} positions could overflow the 32-bit accumulator"
+            )
+
+    def forward_bound(self, node: Node) -> tuple[int, int]:
+        """(most stored weights an output has, largest shifted bias). Sticky exponents only grow, which only lowers
+        both terms: the start is the worst case."""
+        weights = self.weights[node.name]
+        shift = int(weights.exponents.min()) + self.exponents[self.graph.scales[node.sources[0]]] - nx.BIAS_EXPONENT
+        room = nx.BIAS_LIMIT if shift >= 0 else nx.BIAS_LIMIT << -shift
+        return int(weights.mask.sum(axis=1).max()), room
 
     def quantise_inputs(self, x: NDArray[Any]) -> NDArray[np.int8]:
         """Real samples (n, ...) -> int8 (n, inputs). Raises NetworkError for a wrong size or values not finite."""
@@ -160,88 +217,28 @@ class Network:
         quantised: NDArray[np.int8] = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
         return quantised
 
+    def describe(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain data (JSON)."""
+        nodes = [asdict(node) | {"block": str(node.block)} for node in self.graph.nodes]
+        return {
+            "name": self.name,
+            "input_shape": list(self.graph.input_shape),
+            "nodes": nodes,
+            "exponents": self.exponents,
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array by name."""
+        arrays: dict[str, NDArray[Any]] = {"offset": self.offset, "gain": self.gain}
+        for node in self.weighted():
+            for what, values in vars(self.weights[node.name]).items():
+                arrays[f"{node.name}.{what}"] = values
+        return arrays
+
     @cached_property
     def fingerprint(self) -> int:
         """CRC-32 of everything that makes this network this network, whatever the file looks like."""
-        crc = zlib.crc32(_describe(self).encode())
-        for array in _arrays(self).values():
+        crc = zlib.crc32(json.dumps(self.describe(), sort_keys=True).encode())
+        for array in self.arrays().values():
             crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
         return crc
-
-
-def _describe(network: Network) -> str:
-    layers = [
-        {
-            "op": "dense",
-            "name": layer.name,
-            "block": str(layer.block),
-            "weight_exponent": layer.weight_exponent,
-            "output_exponent": layer.output_exponent,
-        }
-        for layer in network.layers
-    ]
-    meta = {"format": FORMAT, "name": network.name, "input_exponent": network.input_exponent, "layers": layers}
-    return json.dumps(meta, sort_keys=True)
-
-
-def _arrays(network: Network) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {"offset": network.offset, "gain": network.gain}
-    for layer in network.layers:
-        arrays[f"{layer.name}.masters"] = layer.masters
-        arrays[f"{layer.name}.bias"] = layer.bias
-        arrays[f"{layer.name}.mask"] = layer.mask
-    return arrays
-
-
-def save(network: Network, path: Path) -> None:
-    """Write a .sparcl file; the final name appears only when the file is whole."""
-    part = path.with_name(path.name + ".part")
-    arrays = _arrays(network) | {"meta": np.frombuffer(_describe(network).encode(), dtype=np.uint8)}
-    with open(part, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    part.replace(path)
-
-
-def load(path: Path) -> Network:
-    """Read a .sparcl file. Raises NetworkError naming the file and the cause."""
-    try:
-        data = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > SIZE_LIMIT:
-                raise NetworkError(f"{path} unpacks to {unpacked} bytes; at most {SIZE_LIMIT} are accepted")
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        meta = json.loads(arrays["meta"].tobytes())
-        if meta.get("format") != FORMAT:
-            raise NetworkError(f"{path} has format {meta.get('format')}; this version reads {FORMAT}")
-        return Network(
-            name=str(meta["name"]),
-            layers=tuple(_layer(entry, arrays) for entry in meta["layers"]),
-            input_exponent=int(meta["input_exponent"]),
-            offset=arrays["offset"],
-            gain=arrays["gain"],
-        )
-    except FileNotFoundError:
-        raise NetworkError(f"{path} does not exist; make one with: sparcl pretrain") from None
-    except SparclError as error:
-        raise NetworkError(f"{path}: {error}") from None
-    except Exception as error:  # zipfile, NumPy and json raise nearly anything on a damaged file
-        raise NetworkError(
-            f"{path} is not a readable .sparcl file ({error}); pretrain again or restore a copy"
-        ) from None
-
-
-def _layer(entry: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dense:
-    if entry["op"] != "dense":
-        raise NetworkError(f"layer {entry['name']!r} is a {entry['op']!r}, which this version does not know")
-    name = str(entry["name"])
-    return Dense(
-        name=name,
-        masters=arrays[f"{name}.masters"],
-        bias=arrays[f"{name}.bias"],
-        mask=arrays[f"{name}.mask"],
-        block=parse_block(entry["block"]),
-        weight_exponent=int(entry["weight_exponent"]),
-        output_exponent=int(entry["output_exponent"]),
-    )

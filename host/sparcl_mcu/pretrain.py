@@ -1,6 +1,7 @@
 """Float pretraining on the host: dense first, pruned by magnitude to an exact density, then fine-tuned.
 
-That order is what worked best of the rules tried (docs/design.md, "Pretraining").
+That order is what worked best of the rules tried (docs/design.md, "Pretraining"). Convolutions are trained with
+batch normalisation, which is folded into their weights and biases: the device knows nothing of it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .design import LayerSpec
+from . import torch_backend as backend
 from .errors import SparclError
+from .graph import Graph, Node
 from .sparsity import Mask, top_blocks
+
+NORM_EPSILON = 1e-3  # a channel that hardly varies must not blow up the exponent its layer shares
+NORM_SAMPLES = 1024  # samples the folded means and variances are taken from
 
 
 class PretrainError(SparclError):
@@ -29,93 +34,191 @@ class PretrainSettings:
     fine_tune_epochs: int = 5  # after pruning
     learning_rate: float = 0.05
     batch: int = 32
+    batch_norm: bool = True  # after every convolution; other layers never have it
 
 
 @dataclass(frozen=True)
-class FloatLayer:
-    """weight float32 (outputs, inputs), 0 where masked; bias float32 (outputs,); mask bool (outputs, inputs)."""
+class FloatWeights:
+    """weight float32 (rows, fan_in), 0 where masked; bias float32 (rows,); mask bool (rows, fan_in)."""
 
-    spec: LayerSpec
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     mask: Mask
 
 
+@dataclass(frozen=True)
+class FloatNetwork:
+    """A graph with float weights, by layer name."""
+
+    graph: Graph
+    weights: dict[str, FloatWeights]
+
+    def maps(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Output of every layer after ReLU for x (n, inputs): float32 (n, channels, height, width) by name."""
+        torch = backend.torch()
+
+        def apply(node: Node, source: Any) -> Any:
+            w = self.weights[node.name]
+            return backend.weighted(node, source, torch.from_numpy(w.weight), torch.from_numpy(w.bias))
+
+        with torch.no_grad():
+            maps = backend.forward(self.graph, torch.from_numpy(x), apply)
+        return {name: values.numpy() for name, values in maps.items()}
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (n, classes) for x (n, inputs)."""
+        logits: NDArray[np.float32] = self.maps(x)[self.graph.nodes[-1].name].reshape(len(x), -1)
+        return logits
+
+
 def pretrain(
-    specs: tuple[LayerSpec, ...],
+    graph: Graph,
     x: NDArray[np.float32],
     y: NDArray[np.uint8],
     settings: PretrainSettings,
     seed: int,
     on_epoch: Callable[[int, int, float], None] | None = None,
-) -> tuple[FloatLayer, ...]:
-    """Train on x (n, inputs), the real values of quantised inputs, and labels y (n,).
+) -> FloatNetwork:
+    """Train on x (n, inputs), the real values of quantised inputs, and labels y (n,). Frozen layers are trained too:
+    they are frozen on the device.
 
     The loss is a softmax over the classes that occur in y only, so that logits of classes still to come are not
     pushed down. `on_epoch(done, total, training accuracy)` reports progress. Raises PretrainError.
     """
-    torch = _torch()
-    if len(x) == 0:
-        raise PretrainError("there is no sample to pretrain on")
-    if settings.epochs < 1 or settings.fine_tune_epochs < 0 or settings.batch < 1:
-        raise PretrainError("pretraining needs epochs >= 1, fine_tune_epochs >= 0 and batch >= 1")
-    generator = torch.Generator().manual_seed(seed)
-    weights, biases = _start(specs, generator)
-    masks = [torch.ones_like(w) for w in weights]
+    torch = backend.torch()
+    layers = _start(graph, settings, generator := torch.Generator().manual_seed(seed))
+    _check(x, settings, any(layer.gamma is not None for layer in layers.values()))
     classes = torch.tensor(np.unique(y).astype(np.int64))
     xs, ys = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
     labels = torch.searchsorted(classes, ys)
     total = settings.epochs + settings.fine_tune_epochs
+    some = xs[torch.randperm(len(xs), generator=torch.Generator().manual_seed(seed))[:NORM_SAMPLES]]
 
     for epoch in range(total):
         if epoch == settings.epochs:
-            masks = [_prune(w, spec) for w, spec in zip(weights, specs, strict=True)]
+            _prune(graph, layers, some)
         if epoch in (0, settings.epochs):  # pruning starts afresh: old momentum would revive masked weights
-            optimiser = torch.optim.SGD([*weights, *biases], lr=settings.learning_rate, momentum=0.9)
+            parameters = [p for layer in layers.values() for p in layer.parameters()]
+            optimiser = torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9)
         hits = 0
         for batch in torch.randperm(len(xs), generator=generator).split(settings.batch):
-            logits = _forward(xs[batch], weights, biases, masks)[:, classes]
+            if len(batch) == 1 < settings.batch:
+                continue  # one sample has no variance
+            logits = _logits(graph, layers, xs[batch])[:, classes]
             optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(logits, labels[batch]).backward()
+            backend.functional().cross_entropy(logits, labels[batch]).backward()
             optimiser.step()
             hits += int((logits.argmax(dim=1) == labels[batch]).sum())
         if on_epoch:
             on_epoch(epoch + 1, total, hits / len(xs))
     if settings.fine_tune_epochs == 0:
-        masks = [_prune(w, spec) for w, spec in zip(weights, specs, strict=True)]
-    return tuple(
-        FloatLayer(spec, (w * m).detach().numpy(), b.detach().numpy(), m.numpy().astype(np.bool_))
-        for spec, w, b, m in zip(specs, weights, biases, masks, strict=True)
+        _prune(graph, layers, some)
+    _fold(graph, layers, some)
+    return FloatNetwork(
+        graph,
+        {
+            name: FloatWeights(
+                (layer.weight * layer.mask).detach().numpy(),
+                layer.bias.detach().numpy(),
+                layer.mask.numpy().astype(np.bool_),
+            )
+            for name, layer in layers.items()
+        },
     )
 
 
-def _torch() -> Any:
-    """torch, imported when it is needed: it takes seconds, and its annotations are not complete enough to check."""
-    import torch
+def _check(x: NDArray[np.float32], settings: PretrainSettings, normalised: bool) -> None:
+    if len(x) == 0:
+        raise PretrainError("there is no sample to pretrain on")
+    if settings.epochs < 1 or settings.fine_tune_epochs < 0 or settings.batch < 1:
+        raise PretrainError("pretraining needs epochs >= 1, fine_tune_epochs >= 0 and batch >= 1")
+    if normalised and min(settings.batch, len(x)) < 2:
+        raise PretrainError(
+            f"batch normalisation needs at least 2 samples a batch (batch {settings.batch}, {len(x)} samples); "
+            "raise batch or set batch_norm to false"
+        )
 
-    return torch
+
+@dataclass
+class _Layer:
+    """A weighted layer in training. gamma: the factor of its batch normalisation, whose offset is the bias; None
+    without. mask: float, 1 where a weight exists."""
+
+    weight: Any
+    bias: Any
+    gamma: Any
+    mask: Any
+
+    def parameters(self) -> list[Any]:
+        return [self.weight, self.bias] + ([] if self.gamma is None else [self.gamma])
 
 
-def _start(specs: tuple[LayerSpec, ...], generator: Any) -> tuple[list[Any], list[Any]]:
+def _start(graph: Graph, settings: PretrainSettings, generator: Any) -> dict[str, _Layer]:
     """He initialisation; biases 0."""
-    torch = _torch()
-
-    weights = []
-    for spec in specs:
-        w = torch.randn(spec.outputs, spec.inputs, generator=generator) * (2.0 / spec.inputs) ** 0.5
-        weights.append(w.requires_grad_())
-    return weights, [torch.zeros(spec.outputs, requires_grad=True) for spec in specs]
-
-
-def _forward(x: Any, weights: list[Any], biases: list[Any], masks: list[Any]) -> Any:
-    for i, (w, b, m) in enumerate(zip(weights, biases, masks, strict=True)):
-        x = x @ (w * m).T + b
-        if i < len(weights) - 1:
-            x = x.relu()
-    return x
+    torch = backend.torch()
+    layers = {}
+    for node in graph.nodes:
+        if node.weighted:
+            rows, fan_in = graph.weight_rows(node), graph.fan_in(node)
+            w = torch.randn(rows, fan_in, generator=generator) * (2.0 / fan_in) ** 0.5
+            norm = settings.batch_norm and node.op != "dense"
+            gamma = torch.ones(rows, requires_grad=True) if norm else None
+            layers[node.name] = _Layer(
+                w.requires_grad_(), torch.zeros(rows, requires_grad=True), gamma, torch.ones_like(w)
+            )
+    return layers
 
 
-def _prune(weight: Any, spec: LayerSpec) -> Any:
-    torch = _torch()
-    score = np.abs(weight.detach().numpy()).astype(np.float64)
-    return torch.from_numpy(top_blocks(score, spec.density, spec.block).astype(np.float32))
+def _logits(
+    graph: Graph, layers: dict[str, _Layer], x: Any, statistics: dict[str, tuple[Any, Any]] | None = None
+) -> Any:
+    """Forward with the batch's own means and variances, which are left in `statistics`."""
+
+    def apply(node: Node, source: Any) -> Any:
+        layer = layers[node.name]
+        weight = layer.weight * layer.mask
+        if layer.gamma is None:
+            return backend.weighted(node, source, weight, layer.bias)
+        z = backend.weighted(node, source, weight, None)
+        if statistics is not None:
+            statistics[node.name] = z.mean(dim=(0, 2, 3)), z.var(dim=(0, 2, 3), unbiased=False)
+        return backend.functional().batch_norm(z, None, None, layer.gamma, layer.bias, True, 0.0, NORM_EPSILON)
+
+    return backend.logits(graph, backend.forward(graph, x, apply))
+
+
+def _norms(graph: Graph, layers: dict[str, _Layer], x: Any) -> dict[str, tuple[Any, Any]]:
+    """By layer with batch normalisation: (factor, mean) such that factor * (w x - mean) + bias is what it computes.
+
+    Taken from many samples at once with the weights as they are now; running averages would lag behind.
+    """
+    statistics: dict[str, tuple[Any, Any]] = {}
+    with backend.torch().no_grad():
+        _logits(graph, layers, x, statistics)
+        return {
+            name: (layers[name].gamma * (variance + NORM_EPSILON).rsqrt(), mean)
+            for name, (mean, variance) in statistics.items()
+        }
+
+
+def _prune(graph: Graph, layers: dict[str, _Layer], x: Any) -> None:
+    """Keep the weights that are largest once normalisation is folded in."""
+    torch = backend.torch()
+    norms = _norms(graph, layers, x)
+    for name, layer in layers.items():
+        node = graph.node(name)
+        weight = layer.weight.detach()
+        if name in norms:
+            weight = weight * norms[name][0][:, None]
+        score = np.abs(weight.numpy()).astype(np.float64)
+        layer.mask = torch.from_numpy(top_blocks(score, node.density, node.block).astype(np.float32))
+
+
+def _fold(graph: Graph, layers: dict[str, _Layer], x: Any) -> None:
+    """Weights and biases that compute what they and the normalisation computed."""
+    with backend.torch().no_grad():
+        for name, (factor, mean) in _norms(graph, layers, x).items():
+            layer = layers[name]
+            layer.weight = layer.weight * factor[:, None]
+            layer.bias = layer.bias - factor * mean
+            layer.gamma = None

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from . import numerics as nx
 from .errors import SparclError
-from .network import Dense, Network
-from .pretrain import FloatLayer
+from .graph import INPUT, Node
+from .network import Network, Weights
+from .pretrain import FloatNetwork, FloatWeights
 
 CALIBRATION_SAMPLES = 64
 
@@ -50,34 +51,36 @@ def input_scaling(x: NDArray[Any], normalise: Literal["range", "standard"]) -> I
     return InputScaling(offset.astype(np.float32), gain.astype(np.float32), exponent)
 
 
-def quantise(layers: tuple[FloatLayer, ...], scaling: InputScaling, x: NDArray[np.float32], name: str) -> Network:
-    """Freeze a float network. x: real values of quantised inputs (n, inputs), of which the first 64 calibrate."""
-    h = x[:CALIBRATION_SAMPLES].astype(np.float64)
-    frozen = []
-    for i, layer in enumerate(layers):
-        h = h @ layer.weight.T.astype(np.float64) + layer.bias
-        if i < len(layers) - 1:
-            h = np.maximum(h, 0)
-            output_exponent = nx.exponent_for(float(h.max(initial=0)) or 1.0) + 1
-        else:
-            output_exponent = nx.LOGIT_EXPONENT
-        frozen.append(_layer(layer, output_exponent))
-    return Network(name, tuple(frozen), scaling.exponent, scaling.offset, scaling.gain)
+def quantise(network: FloatNetwork, scaling: InputScaling, x: NDArray[np.float32], name: str) -> Network:
+    """Freeze a float network. x: real values of quantised inputs (n, inputs); 64 of them, evenly spaced, calibrate."""
+    spaced = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(np.int64)
+    maps = network.maps(x[spaced])
+    return to_integers(network, scaling, {layer: float(np.abs(m).max(initial=0)) for layer, m in maps.items()}, name)
 
 
-def _layer(layer: FloatLayer, output_exponent: int) -> Dense:
+def to_integers(network: FloatNetwork, scaling: InputScaling, largest: dict[str, float], name: str) -> Network:
+    """Freeze a float network whose largest outputs (by layer name) are known. Raises QuantizeError."""
+    graph = network.graph
+    peaks: dict[str, float] = {}
+    for layer, scale in graph.scales.items():
+        peaks[scale] = max(peaks.get(scale, 0.0), largest[layer])
+    exponents = {scale: nx.exponent_for(peak or 1.0) + 1 for scale, peak in peaks.items()}
+    exponents[INPUT] = scaling.exponent
+    weights = {node.name: _weights(node, network.weights[node.name]) for node in graph.nodes if node.weighted}
+    return Network(name, graph, weights, exponents, scaling.offset, scaling.gain)
+
+
+def _weights(node: Node, layer: FloatWeights) -> Weights:
     if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
-        raise QuantizeError(f"layer {layer.spec.name!r} has weights that are not finite; lower the learning rate")
-    live = np.count_nonzero(layer.mask) / layer.spec.outputs
-    exponent = nx.weight_exponent(float(np.abs(layer.weight).max(initial=0)), live)
-    master = np.rint(layer.weight.astype(np.float64) * 2.0 ** (8 - exponent)) + 128
+        raise QuantizeError(f"layer {node.name!r} has weights that are not finite; lower the learning rate")
+    live = np.count_nonzero(layer.mask) / len(layer.mask)
+    groups = layer.weight if node.op == "depthwise" else layer.weight[None]  # one exponent each
+    exponents = np.array([nx.weight_exponent(float(np.abs(g).max(initial=0)), live) for g in groups], dtype=np.int8)
+    master = np.rint(layer.weight.astype(np.float64) * 2.0 ** (8 - exponents.astype(np.float64)[:, None])) + 128
     bias = np.rint(layer.bias.astype(np.float64) * 2.0**-nx.BIAS_EXPONENT)
-    return Dense(
-        name=layer.spec.name,
+    return Weights(
         masters=np.clip(master, nx.MASTER_MIN, nx.MASTER_MAX).astype(np.int16),
         bias=np.clip(bias, -nx.BIAS_LIMIT, nx.BIAS_LIMIT).astype(np.int32),
         mask=layer.mask,
-        block=layer.spec.block,
-        weight_exponent=exponent,
-        output_exponent=output_exponent,
+        exponents=exponents,
     )

@@ -32,6 +32,7 @@ class Job:
     settings: LearnSettings
     epochs: int
     replay_capacity: int
+    batch: int = 1
 
 
 class References:
@@ -92,11 +93,11 @@ def _work(send: Connection, job: Job) -> None:
 
         return experiment.run(learner, job.stream, job.settings, epochs=job.epochs, on_progress=report)
 
-    simulated = SimulatedLearner(job.network, job.replay_capacity)
+    simulated = SimulatedLearner(job.network, job.replay_capacity, job.batch)
     found = outcome(simulated, 0)
     moved = {"masters_moved_ppm": round(simulated.moved() * 1e6)}
     send.send(("simulated", replace(found, stats=found.stats | moved)))
-    send.send(("float", outcome(FloatTwin(job.network, job.replay_capacity), 1)))
+    send.send(("float", outcome(FloatTwin(job.network, job.replay_capacity, job.batch), 1)))
 
 
 def first_disagreement(board: Outcome, simulated: Outcome) -> int | None:

@@ -30,7 +30,8 @@ class Block(NamedTuple):
         return f"{self.rows}x{self.cols}"
 
 
-BLOCKS = (Block(1, 1), Block(1, 4), Block(4, 1))
+SINGLE = Block(1, 1)
+BLOCKS = (SINGLE, Block(1, 4), Block(4, 1))
 
 
 def parse_block(text: str) -> Block:

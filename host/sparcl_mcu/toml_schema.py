@@ -15,7 +15,12 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from .errors import SparclError
 
 T = TypeVar("T")
-_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", tuple: "a list of whole numbers"}
+_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    tuple[int, ...]: "a list of whole numbers",
+}
 
 
 class SchemaError(SparclError):
@@ -54,15 +59,7 @@ def _nearest(key: str, known: list[str]) -> str:
 
 
 def _value(value: Any, hint: Any, limits: Any, where: str) -> Any:
-    if get_origin(hint) in (Union, types.UnionType):  # "int | None": None means left out, which TOML cannot write
-        hint = next(option for option in get_args(hint) if option is not type(None))
-    base = get_origin(hint) or hint
-    if base is float and type(value) is int:
-        value = float(value)
-    if base is tuple and isinstance(value, list) and all(type(item) is int for item in value):
-        value = tuple(value)
-    if type(value) is not base:
-        raise SchemaError(f"{where} is {value!r}; it must be {_NAMES[base]}")
+    value = _typed(value, hint, where)
     if "choices" in limits and value not in limits["choices"]:
         raise SchemaError(f"{where} is {value!r}; it must be one of {', '.join(map(repr, limits['choices']))}")
     if "low" in limits:
@@ -70,3 +67,24 @@ def _value(value: Any, hint: Any, limits: Any, where: str) -> Any:
             if not limits["low"] <= item <= limits["high"] or not math.isfinite(item):
                 raise SchemaError(f"{where} is {item!r}; it must lie in {limits['low']} .. {limits['high']}")
     return value
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """`value` as `hint` has it: lists become tuples, whole numbers floats where a float is wanted."""
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise SchemaError(f"{where} is {value!r}; it must be {_name(hint)}")
+        return tuple(_typed(item, get_args(hint)[0], f"each value of {where}") for item in value)
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    options = tuple(option for option in options if option is not type(None))  # None: left out; TOML cannot write it
+    if get_origin(options[0]) is tuple:
+        return _typed(value, options[0], where)
+    if type(value) in options:
+        return value
+    if float in options and type(value) is int:
+        return float(value)
+    raise SchemaError(f"{where} is {value!r}; it must be {' or '.join(map(_name, options))}")
+
+
+def _name(hint: Any) -> str:
+    return _NAMES.get(hint, "a list")

@@ -108,6 +108,11 @@ static uint32_t count(void)
     return now += 7;
 }
 
+static uint32_t stack_used(void)
+{
+    return 1234;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -116,7 +121,7 @@ int main(int argc, char **argv)
     scl_model model = {
         .hash = 0x12345678u, .inputs = inputs, .classes = CLASSES, .replay_capacity = 100};
     scl_learner learner = {.model = &model, .state = &state};
-    scl_session_io io = {send, count, "test board", (uint8_t)atoi(argv[2])};
+    scl_session_io io = {send, count, stack_used, "test board", (uint8_t)atoi(argv[2])};
     /* On the heap and no byte too long, so that the sanitizer sees any write past it. */
     size_t frame_bytes = SCL_FRAME_BYTES(inputs);
     uint8_t *frame = malloc(frame_bytes);

@@ -10,9 +10,6 @@ from platformio.test.runners.unity import UnityTestRunner
 
 from sparcl_mcu.boards import catalogue, open_board
 
-sys.path.insert(0, str(Path(__file__).parent))
-import vectors
-
 SECONDS = 60.0
 
 
@@ -20,6 +17,10 @@ class CustomTestRunner(UnityTestRunner):
     EXTRA_LIB_DEPS = None
 
     def configure_build_env(self, env):
+        # Here, because PlatformIO loads this file for every build, also of what needs no vectors.
+        sys.path.insert(0, str(Path(__file__).parent))
+        import vectors
+
         folder = Path(env.subst("$BUILD_DIR")) / "vectors"
         vectors.write(folder / "vectors.h")
         env.Append(CPPPATH=[str(folder)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparcl_mcu import network, prepare
+from sparcl_mcu import network_file, prepare
 from sparcl_mcu import numerics as nx
 from sparcl_mcu.config import load
 from sparcl_mcu.learners.simulated import SimulatedLearner
@@ -65,7 +65,7 @@ def _rsr_cases() -> Iterable[tuple[object, ...]]:
 
 def _learning() -> str:
     """Random samples for the example's network, and what the simulated learner makes of them."""
-    net = network.load(EXAMPLE / "network.sparcl")
+    net = network_file.load(EXAMPLE / "network.sparcl")
     config = load(EXAMPLE / "experiment.toml")
     rng = np.random.default_rng(2026)
     x = rng.integers(-127, 128, (TASKS * SAMPLES, net.inputs)).astype(np.int8)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sparcl_mcu.boards.catalogue import BoardFacts, find
@@ -31,15 +32,21 @@ def build(
     model_dir: Path,
     *,
     build_dir: Path | None = None,
+    whole_memory: bool = False,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Build board `env` with the model.h and model.c of `model_dir`; returns the program, put beside them.
 
     build_dir: where PlatformIO keeps its objects, by default the checkout's .pio/build, so that another model
     recompiles only what depends on it. Builds in one folder wait for each other. on_line gets every line PlatformIO
-    says. Raises BoardError for an unknown board, PioError when PlatformIO is missing, BuildError otherwise.
+    says. An emulated board's linker map is put beside the program, too. whole_memory gives such a board all its
+    machine has instead of what the part has that it stands for; it changes nothing on other boards.
+    Raises BoardError for an unknown board, PioError when PlatformIO is missing, BuildError otherwise: also for a
+    program that calculates with floating point.
     """
     facts = find(env)
+    if whole_memory and facts.reached == "qemu":
+        facts = replace(facts, ram_bytes=facts.machine_ram_bytes, flash_bytes=facts.machine_flash_bytes)
     for name in ("model.h", "model.c"):
         if not (model_dir / name).is_file():
             raise BuildError(f"{model_dir} holds no {name}; generate it with: sparcl generate")
@@ -54,28 +61,46 @@ def build(
     with _alone(folder):
         # What a failed build left of an earlier model must not pass for its result.
         program.unlink(missing_ok=True)
-        lines = _run(env, model_dir, folder, on_line)
+        lines = _run(env, model_dir, folder, whole_memory, on_line)
         if not program.is_file():
             raise BuildError(_why(facts, folder / env, lines))
-        part = kept.with_name(kept.name + ".part")
-        shutil.copy2(program, part)
-        part.replace(kept)
+        if facts.reached == "qemu":
+            _refuse_float(facts, program)
+            _keep(program.with_suffix(".map"), kept.with_suffix(".map"))
+        _keep(program, kept)
     return kept
+
+
+def _keep(made: Path, kept: Path) -> None:
+    part = kept.with_name(kept.name + ".part")
+    shutil.copy2(made, part)
+    part.replace(kept)
+
+
+def _refuse_float(facts: BoardFacts, program: Path) -> None:
+    """The runtime's promise, checked where an emulated core has no FPU: a float then needs the compiler's library."""
+    if found := elf.soft_float(program):
+        raise BuildError(
+            f"the firmware of {facts.name!r} calculates with floating point: it calls {', '.join(found)}; the runtime "
+            "learns in integers only. Find the float with: -Wdouble-promotion -Wfloat-conversion"
+        )
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other builds out of a build folder for a while."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    # Beside the folder: PlatformIO empties it when the project's files change, and a lock in it would be gone.
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _run(env: str, model_dir: Path, folder: Path, on_line: Callable[[str], None]) -> list[str]:
+def _run(env: str, model_dir: Path, folder: Path, whole_memory: bool, on_line: Callable[[str], None]) -> list[str]:
+    places = {"SPARCL_MODEL_DIR": str(model_dir.resolve()), "PLATFORMIO_BUILD_DIR": str(folder)}
     process = subprocess.Popen(
         pio.command("run", "--project-dir", str(pio.ROOT), "--environment", env),
-        env=pio.environment(SPARCL_MODEL_DIR=str(model_dir.resolve()), PLATFORMIO_BUILD_DIR=str(folder)),
+        env=pio.environment(**places, SPARCL_WHOLE_MEMORY="1" if whole_memory else "0"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

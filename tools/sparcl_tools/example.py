@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparcl_mcu import prepare
 from sparcl_mcu.config import load as load_config
-from sparcl_mcu.network import load as load_network
+from sparcl_mcu.network_file import load as load_network
 
 from .generate import generate
 from .plan import MemoryPlan
@@ -16,4 +16,5 @@ def generate_example(example: Path, out_dir: Path) -> MemoryPlan:
     """Write model.h and model.c of `example`/network.sparcl with the settings of its experiment.toml."""
     config = load_config(example / "experiment.toml")
     network = load_network(example / "network.sparcl")
-    return generate(network, out_dir, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+    settings, learn = prepare.learn_settings(config), config.learn
+    return generate(network, out_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)

@@ -13,18 +13,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparcl_mcu import __version__
-from sparcl_mcu import numerics as nx
 from sparcl_mcu.errors import SparclError
+from sparcl_mcu.graph import INPUT, Node, size
 from sparcl_mcu.learners.base import LearnSettings
-from sparcl_mcu.network import Dense, Network
-from sparcl_mcu.sparsity import shrink
+from sparcl_mcu.network import Network
 
-from .plan import MemoryPlan, index_bytes, plan
+from .layout import index_bytes, pack
+from .lower import kernel, lower
+from .plan import MemoryPlan, plan_program
 
-RUNTIME_VERSION = 1  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
+RUNTIME_VERSION = 2  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
 MAX_SLOTS = 65535  # `start` entries are uint16
 
 
@@ -32,12 +31,14 @@ class GenerateError(SparclError):
     """A network cannot be expressed as C for this runtime."""
 
 
-def model_hash(network: Network, replay_capacity: int) -> int:
-    """CRC-32 that identifies a network together with its replay capacity; a board reports it in HELLO."""
-    return zlib.crc32(struct.pack("<II", network.fingerprint, replay_capacity))
+def model_hash(network: Network, replay_capacity: int, batch: int = 1) -> int:
+    """CRC-32 that identifies a network with its replay capacity and mini-batch; a board reports it in HELLO."""
+    return zlib.crc32(struct.pack("<III", network.fingerprint, replay_capacity, batch))
 
 
-def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings: LearnSettings) -> MemoryPlan:
+def generate(
+    network: Network, out_dir: Path, *, replay_capacity: int, settings: LearnSettings, batch: int = 1
+) -> MemoryPlan:
     """Write model.h and model.c into `out_dir` (made if missing); unchanged files keep their time stamp.
 
     `settings` become the defaults of a board that no host configures. Raises GenerateError.
@@ -46,10 +47,16 @@ def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings:
 
     if not 0 <= replay_capacity <= 65535:
         raise GenerateError(f"a replay buffer of {replay_capacity} samples; 0 .. 65535 are possible")
-    for layer in network.layers:
-        if layer.slots > MAX_SLOTS and not layer.dense:
-            raise GenerateError(f"layer {layer.name!r} stores {layer.slots} weights; a sparse layer holds {MAX_SLOTS}")
-    memory = plan(network, replay_capacity)
+    if not 1 <= batch <= 255:
+        raise GenerateError(f"a mini-batch of {batch} steps; 1 .. 255 are possible")
+    if not network.trainable():
+        raise GenerateError("every layer is frozen; leave at least the last one trainable")
+    for node in network.weighted():
+        weights = network.weights[node.name]
+        if weights.slots > MAX_SLOTS and not weights.dense:
+            raise GenerateError(f"layer {node.name!r} stores {weights.slots} weights; a sparse layer holds {MAX_SLOTS}")
+    program = lower(network, batch)
+    memory = plan_program(network, program, replay_capacity, batch)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sparcl_tools"),
         undefined=jinja2.StrictUndefined,
@@ -63,13 +70,16 @@ def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings:
         "version": __version__,
         "runtime_version": RUNTIME_VERSION,
         "network": network,
-        "hash": model_hash(network, replay_capacity),
+        "hash": model_hash(network, replay_capacity, batch),
         "replay_capacity": replay_capacity,
+        "batch": batch,
         "settings": settings,
         "plan": memory,
-        "layers": [_facts(network, i) for i in range(len(network.layers))],
-        "slots": sum(layer.slots for layer in network.layers),
-        "slots_above_first": sum(layer.slots for layer in network.layers[1:]),
+        "program": program,
+        "layers": [_layer(network, node) for node in network.weighted()],
+        "windows": [_window(network, node) for node in network.graph.nodes if node.window],
+        "scales": _scales(network),
+        "learns_from_input": any(INPUT in node.sources for node in network.trainable()),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     for name in ("model.h", "model.c"):
@@ -77,45 +87,56 @@ def generate(network: Network, out_dir: Path, *, replay_capacity: int, settings:
     return memory
 
 
-def _facts(network: Network, i: int) -> dict[str, Any]:
-    """What the templates say about layer i."""
-    layer = network.layers[i]
-    exponent = network.layers[i - 1].output_exponent if i else network.input_exponent
-    bias_shift = layer.weight_exponent + exponent - nx.BIAS_EXPONENT
-    width = index_bytes(layer)
-    start, index, masters = _pack(layer)
+def _layer(network: Network, node: Node) -> dict[str, Any]:
+    """What the templates say about a weighted layer."""
+    weights = network.weights[node.name]
+    start, index, masters = pack(weights.masters, weights.mask, node.block)
+    fan_in, bias_room = network.forward_bound(node)
     return {
-        "name": layer.name,
-        "spec": layer,
-        "before": network.layers[i - 1] if i else None,
-        "last": i == len(network.layers) - 1,
-        "kernel": f"{layer.block}_i{8 * width}" if width else "full",
-        "index_type": f"uint{8 * width}_t",
+        "name": node.name,
+        "op": node.op,
+        "block": node.block,
+        "frozen": node.frozen,
+        "rows": len(weights.bias),
+        "columns": network.graph.fan_in(node),
+        "slots": weights.slots,
+        "positions": network.positions(node),
+        "exponents": weights.exponents.tolist(),
+        "kernel": kernel(network, node),
+        "index_type": f"uint{8 * index_bytes(weights, node.block)}_t",
         "start": start,
         "index": index,
-        "masters": masters,
-        "fan_in": int(layer.mask.sum(axis=1).max()),
-        "bias_room": nx.BIAS_LIMIT if bias_shift >= 0 else nx.BIAS_LIMIT << -bias_shift,
+        "stored": [m >> 8 for m in masters] if node.frozen else masters,
+        "bias": weights.bias,
+        "fan_in": fan_in,
+        "bias_room": bias_room,
+        "error_terms": network.error_terms(node) if set(node.sources) & network.graph.learns else 0,
     }
 
 
-def _pack(layer: Dense) -> tuple[list[int], list[int], list[int]]:
-    """(start, index, masters) in storage order: by group of outputs, by ascending block column, row-major in a block.
+def _window(network: Network, node: Node) -> dict[str, Any]:
+    shapes = network.graph.shapes
+    source = shapes[node.sources[0]]
+    assert node.window
+    top, _, left, _ = node.window.pads(source[0], source[1])
+    return {
+        "name": node.name,
+        "window": node.window,
+        "input": source,
+        "output": shapes[node.name],
+        "pad_top": top,
+        "pad_left": left,
+    }
 
-    A dense layer is stored row by row and has neither start nor index.
-    """
-    if layer.dense:
-        return [], [], [int(m) for m in layer.masters.ravel()]
-    rows, cols = layer.block
-    blocks = shrink(layer.mask, layer.block)
-    start, index, masters = [0], [], []
-    for group, columns in enumerate(blocks):
-        for column in np.flatnonzero(columns):
-            index.append(int(column))
-            block = layer.masters[group * rows : (group + 1) * rows, column * cols : (column + 1) * cols]
-            masters += [int(m) for m in block.ravel()]
-        start.append(len(index))
-    return start, index, masters
+
+def _scales(network: Network) -> list[dict[str, Any]]:
+    """The exponents that learning may raise."""
+    graph = network.graph
+    return [
+        {"name": scale, "exponent": e, "outputs": sum(size(graph.shapes[n.name]) for n in graph.counts(scale))}
+        for scale, e in network.exponents.items()
+        if not graph.scale_fixed(scale)
+    ]
 
 
 def _array(values: Iterable[int]) -> str:

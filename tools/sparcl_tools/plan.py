@@ -7,10 +7,13 @@ what the linker reports.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sparcl_mcu.network import Dense, Network
+from sparcl_mcu.network import Network
+
+from .layout import index_bytes
+from .lower import Program, lower
 
 HEAD_BYTES = 32  # sizeof(scl_state)
 SCALE_BYTES = 12  # sizeof(scl_scale)
@@ -29,7 +32,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Buffer:
-    """One arena buffer, alive from step `first` to step `last` (indices into `MemoryPlan.steps`, inclusive)."""
+    """One arena buffer, alive from step `first` to step `last` (indices into `MemoryPlan.steps`, inclusive).
+
+    type: its C element type. over: a buffer it may overwrite from the front in the step both are alive."""
 
     name: str
     what: str
@@ -37,6 +42,8 @@ class Buffer:
     first: int
     last: int
     offset: int
+    type: str
+    over: str | None
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,12 @@ class MemoryPlan:
     constant_bytes: int
 
     def alive(self, step: int) -> int:
-        """Bytes of arena buffers alive in a step."""
-        return sum(_aligned(b.bytes) for b in self.arena if b.first <= step <= b.last)
+        """Bytes of the arena in use in a step."""
+        used: set[int] = set()
+        for b in self.arena:
+            if b.first <= step <= b.last:
+                used.update(range(b.offset, b.offset + b.bytes, ALIGN))
+        return ALIGN * len(used)
 
     @property
     def peak(self) -> str:
@@ -69,47 +80,58 @@ class MemoryPlan:
         return asdict(self) | {"peak": self.peak}
 
 
-def plan(network: Network, replay_capacity: int) -> MemoryPlan:
-    """Plan state and arena of a network with a replay buffer of `replay_capacity` int8 samples."""
-    state, state_bytes = _state(network, replay_capacity)
-    steps, wanted = _lifetimes(network.layers)
-    arena = _place(wanted)
+def plan(network: Network, replay_capacity: int, batch: int = 1) -> MemoryPlan:
+    """Plan state and arena of a network with a replay buffer of `replay_capacity` int8 samples.
+
+    batch: steps whose gradients are gathered, in the state block, before they are applied; 1 needs no memory.
+    """
+    return plan_program(network, lower(network, batch), replay_capacity, batch)
+
+
+def plan_program(network: Network, program: Program, replay_capacity: int, batch: int) -> MemoryPlan:
+    """The same for a network lowered already."""
+    state, state_bytes = _state(network, replay_capacity, batch)
+    arena = _place(_lifetimes(program))
     return MemoryPlan(
-        steps=steps,
+        steps=tuple(step.name for step in program.steps()),
         state=state,
         arena=arena,
         state_bytes=state_bytes,
         arena_bytes=max(_aligned(b.offset + b.bytes) for b in arena),
         replay_bytes=replay_capacity * (network.inputs + 1),
-        constant_bytes=sum(_constants(layer) for layer in network.layers),
+        constant_bytes=_constants(network),
     )
 
 
-def index_bytes(layer: Dense) -> int:
-    """Bytes of one index entry: 0 for a dense layer, 1 where every block column fits a byte, else 2."""
-    if layer.dense:
-        return 0
-    return 1 if layer.inputs // layer.block.cols <= 256 else 2
-
-
-def _constants(layer: Dense) -> int:
-    start = 0 if layer.dense else 2 * (layer.outputs // layer.block.rows + 1)
-    blocks = layer.slots // (layer.block.rows * layer.block.cols)
-    return 2 * layer.slots + 4 * layer.outputs + start + index_bytes(layer) * blocks
+def _constants(network: Network) -> int:
+    """Flash for initial masters (or frozen weights), biases and indices."""
+    total = 0
+    for node in network.weighted():
+        weights = network.weights[node.name]
+        total += weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
+        if not weights.dense:
+            groups, per_block = len(weights.bias) // node.block.rows, node.block.rows * node.block.cols
+            total += 2 * (groups + 1) + index_bytes(weights, node.block) * weights.slots // per_block
+    return total
 
 
 def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def _state(network: Network, replay_capacity: int) -> tuple[tuple[Field, ...], int]:
+def _state(network: Network, replay_capacity: int, batch: int) -> tuple[tuple[Field, ...], int]:
     members = [("head", "head: seed, step, counters", HEAD_BYTES)]
-    for layer in network.layers:
-        members.append((f"{layer.name}_bias", f"{layer.name} biases, int32", 4 * layer.outputs))
-    for layer in network.layers[:-1]:
-        members.append((f"{layer.name}_scale", f"{layer.name} output exponent", SCALE_BYTES))
-    for layer in network.layers:
-        members.append((f"{layer.name}_master", f"{layer.name} masters, int16", 2 * layer.slots))
+    for node in network.trainable():
+        members.append((f"{node.name}_bias", f"{node.name} biases, int32", 4 * len(network.weights[node.name].bias)))
+    for node in network.trainable() if batch > 1 else []:
+        weights = network.weights[node.name]
+        members.append((f"{node.name}_bias_gathered", f"{node.name} bias gradients, int32", 4 * len(weights.bias)))
+        members.append((f"{node.name}_gathered", f"{node.name} gradients, int32", 4 * weights.slots))
+    for scale in network.exponents:
+        if not network.graph.scale_fixed(scale):
+            members.append((f"{scale}_scale", f"{scale} output exponent", SCALE_BYTES))
+    for node in network.trainable():
+        members.append((f"{node.name}_master", f"{node.name} masters, int16", 2 * network.weights[node.name].slots))
     if replay_capacity:
         members.append(("replay_x", "replay buffer, int8 inputs", replay_capacity * network.inputs))
         members.append(("replay_y", "replay buffer, labels", replay_capacity))
@@ -120,30 +142,16 @@ def _state(network: Network, replay_capacity: int) -> tuple[tuple[Field, ...], i
     return tuple(fields), _aligned(offset)
 
 
-def _lifetimes(layers: tuple[Dense, ...]) -> tuple[tuple[str, ...], list[Buffer]]:
-    """Steps of one training pass and the buffers they need, not yet placed (offset 0)."""
-    last = len(layers) - 1
-    steps = [f"{layer.name} forward" for layer in layers] + ["loss"]
-    for i in range(last, -1, -1):
-        steps += [f"{layers[i].name} input gradient"] * (i > 0) + [f"{layers[i].name} update"]
-    at = {step: n for n, step in enumerate(steps)}
-
-    buffers = []
-    for i, layer in enumerate(layers):
-        made = at[f"{layer.name} forward"]
-        used = at[f"{layer.name} update"]
-        # the step in which the error of this layer's output appears
-        error = at["loss"] if i == last else at[f"{layers[i + 1].name} input gradient"]
-        n = layer.outputs
-        if i == last:
-            buffers.append(Buffer("logits", "logits, int16", 2 * n, made, error, 0))
-        else:
-            after = at[f"{layers[i + 1].name} update"]
-            buffers.append(Buffer(f"{layer.name}_q", f"{layer.name} outputs, int8", n, made, after, 0))
-            buffers.append(Buffer(f"{layer.name}_positive", f"{layer.name} ReLU mask", -(-n // 8), made, error, 0))
-        buffers.append(Buffer(f"{layer.name}_v", f"{layer.name} errors, int32", 4 * n, error, error, 0))
-        buffers.append(Buffer(f"{layer.name}_d", f"{layer.name} errors, int8", n, error, used, 0))
-    return tuple(steps), buffers
+def _lifetimes(program: Program) -> list[Buffer]:
+    """Every buffer with the first and last step that uses it, not yet placed (offset 0)."""
+    used: dict[str, list[int]] = {}
+    for n, step in enumerate(program.steps()):
+        for name in step.uses:
+            used.setdefault(name, []).append(n)
+    return [
+        Buffer(b.name, b.what, b.bytes, min(used[b.name]), max(used[b.name]), 0, b.type, b.over)
+        for b in program.buffers.values()
+    ]
 
 
 def _place(wanted: list[Buffer]) -> tuple[Buffer, ...]:
@@ -153,7 +161,13 @@ def _place(wanted: list[Buffer]) -> tuple[Buffer, ...]:
         offset = 0
         for other in sorted(placed, key=lambda p: p.offset):
             together = b.first <= other.last and other.first <= b.last
-            if together and offset + b.bytes > other.offset:
+            if together and offset + b.bytes > other.offset and not _overwrites(b, offset, other):
                 offset = max(offset, _aligned(other.offset + other.bytes))
-        placed.append(Buffer(b.name, b.what, b.bytes, b.first, b.last, offset))
+        placed.append(replace(b, offset=offset))
     return tuple(sorted(placed, key=lambda b: (b.first, b.offset)))
+
+
+def _overwrites(b: Buffer, offset: int, other: Buffer) -> bool:
+    """Errors in int8 may overwrite the int32 sums they are made from, from the front: the write never overtakes the
+    read, and the sum is dead afterwards."""
+    return b.over == other.name and b.first == other.last and offset <= other.offset

@@ -21,8 +21,9 @@ PREFIX = "custom_sparcl_"
 class BoardFacts:
     """One board = one PlatformIO environment.
 
-    ram_bytes, flash_bytes: what the part has; None where there is no limit (this computer). stack_bytes: RAM the
-    linker script sets aside. platform: what PlatformIO builds it with. emulator: QEMU's command line up to the UART
+    ram_bytes, flash_bytes: what the part has; None where there is no limit (this computer). machine_ram_bytes,
+    machine_flash_bytes: what the emulator's machine has, None where there is none. stack_bytes: RAM the linker
+    script sets aside. platform: what PlatformIO builds it with. emulator: QEMU's command line up to the UART
     and the program. baud: of a serial port.
     """
 
@@ -33,6 +34,8 @@ class BoardFacts:
     platform: str
     ram_bytes: int | None
     flash_bytes: int | None
+    machine_ram_bytes: int | None
+    machine_flash_bytes: int | None
     stack_bytes: int
     emulator: tuple[str, ...]
     baud: int
@@ -95,7 +98,7 @@ def _facts(name: str, options: dict[str, str]) -> BoardFacts:
     reached = fact("reached")
     if reached not in get_args(Reached):
         raise BoardError(f"board {name!r}: {PREFIX}reached = {reached}; possible: {', '.join(get_args(Reached))}")
-    limited = reached != "native"
+    limited, emulated = reached != "native", reached == "qemu"
     return BoardFacts(
         name=name,
         title=fact("title"),
@@ -104,7 +107,9 @@ def _facts(name: str, options: dict[str, str]) -> BoardFacts:
         platform=options.get("platform", ""),
         ram_bytes=size("ram_bytes") if limited else None,
         flash_bytes=size("flash_bytes") if limited else None,
-        stack_bytes=size("stack_bytes") if reached == "qemu" else 0,
-        emulator=tuple(shlex.split(fact("emulator"))) if reached == "qemu" else (),
+        machine_ram_bytes=size("machine_ram_bytes") if emulated else None,
+        machine_flash_bytes=size("machine_flash_bytes") if emulated else None,
+        stack_bytes=size("stack_bytes") if emulated else 0,
+        emulator=tuple(shlex.split(fact("emulator"))) if emulated else (),
         baud=int(options.get("monitor_speed", "115200")),
     )

@@ -15,6 +15,7 @@ from .stream import BoardError
 
 CLOSE_SECONDS = 2.0  # how long a process may take to end by itself
 READ_BYTES = 1 << 16
+QEMU_NOTICE = "icount sleep"  # said at every start with -icount sleep=off; never why a machine ended
 EXIT_FAULT = 70  # the ports' exit status after a fault of the core
 
 
@@ -87,11 +88,13 @@ class ProcessStream:
     def _gone(self) -> BoardError:
         status = self.exit_status(CLOSE_SECONDS)
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        said = "\n".join(line for line in lines if QEMU_NOTICE not in line).strip()
         if status == EXIT_FAULT:
             why = "its core hit a fault, as a stack overflow causes one"
         elif status < 0:
             why = f"signal {signal.Signals(-status).name}"
         else:
             why = f"exit status {status}"
-        return BoardError(f"{self._name} ended ({why})" + (f": {said[-500:]}" if said else ""))
+        heard = f": {said[-500:]}" if said else ""
+        return BoardError(f"{self._name} ended ({why}){heard}; what it had learnt is gone: start the run again")

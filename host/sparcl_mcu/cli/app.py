@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import SparclError
-from . import look, make, results, run
+from . import look, make, plan, results_digits, results_operators, run
 
 _SPACE = "free some disk space, or write to another disk"
 _RIGHTS = "choose a file or folder that you may use"
@@ -49,16 +49,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+results = typer.Typer(help="Measure the figures of docs/results again.", no_args_is_help=True)
 data = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
 data.command("check")(look.data_check)
 app.command("new")(make.new)
 app.add_typer(data, name="data")
 app.command("pretrain")(make.pretrain)
 app.command("generate")(make.generate)
+app.command("plan")(plan.plan)
 app.command("build")(make.build)
 app.command("run")(run.run)
 app.command("report")(look.report)
 app.command("boards")(look.boards)
 app.command("doctor")(look.doctor)
 app.command("demo")(run.demo)
-app.command("results")(results.results)
+app.add_typer(results, name="results")
+results.command("digits")(results_digits.digits)
+results.command("operators")(results_operators.operators)

@@ -16,10 +16,10 @@ def data_check(
     classes_per_task: Annotated[int, typer.Option(min=1, help="As in the experiment file.")] = 2,
 ) -> None:
     """Check a data file; print its shapes, ranges, and the classes of each task."""
-    from ..data import class_incremental, npz
+    from ..data import class_incremental, consecutive, npz
 
     data, ignored = npz.load(file)
-    cut = class_incremental(data, classes_per_task)
+    cut = class_incremental(data, consecutive(data, classes_per_task))
     console = Console(highlight=False, soft_wrap=True)
     table = Table("array", "shape", "dtype", "range")
     for key in ("x_train", "y_train", "x_test", "y_test", "domain_train", "domain_test"):
@@ -32,6 +32,8 @@ def data_check(
         names = ", ".join(data.class_names[label] for label in task.classes)
         tasks.add_row(str(index), escape(names), *(str(len(y)) for y in (task.y_train, task.y_val, task.y_test)))
     console.print(tasks)
+    if data.groups:
+        console.print(f"data.validate_by can be 'class', {', '.join(map(repr, data.groups))}", markup=False)
     if ignored:
         console.print(f"Ignored arrays: {', '.join(ignored)}", markup=False)
     console.print(f"{file} is fine: {data.classes} classes, sha256 {data.checksum[:16]}", markup=False)

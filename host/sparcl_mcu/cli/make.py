@@ -47,23 +47,24 @@ def pretrain(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: network.sparcl beside it.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Design and pretrain a sparse network on the first task, quantise it and save it."""
-    from .. import network, prepare
+    """Design and pretrain a sparse network on the first task or tasks, quantise it and save it."""
+    from .. import network_file, prepare
 
     config = read(experiment)
     target = output or config.folder / "network.sparcl"
     if not target.parent.is_dir() or target.is_dir():  # said before the work, not after it
         raise MakeError(f"cannot write {target}: give a file name in a folder that exists")
     console = Console(highlight=False, soft_wrap=True)
-    data, tasks = prepare.load_tasks(config, data_dir)
-    with TerminalSteps(console).step(f"Pretrain on {len(tasks[0].x_train)} samples of task 0") as progress:
-        net = prepare.pretrained(config, tasks, data.classes, progress)
-    network.save(net, target)
-    for layer in net.layers:
-        share = layer.slots / (layer.inputs * layer.outputs)
-        console.print(
-            f"  {layer.name}: {layer.inputs} -> {layer.outputs}, {layer.slots} weights ({share:.0%} of dense)"
-        )
+    made = prepare.scenario(config, data_dir)
+    with TerminalSteps(console).step(f"Pretrain on {made.base_samples} samples of {made.base_names}") as progress:
+        net = prepare.pretrained(config, made, progress)
+    network_file.save(net, target)
+    for node in net.weighted():
+        weights = net.weights[node.name]
+        rows, fan_in = weights.mask.shape
+        share = f" ({weights.slots / weights.mask.size:.0%} of dense)" if not weights.dense else ""
+        frozen = ", frozen" if node.frozen else ""
+        console.print(f"  {node.name}: {node.op}, {rows} x {fan_in}, {weights.slots} weights{share}{frozen}")
     console.print(f"Wrote {target}", markup=False)
 
 
@@ -78,14 +79,14 @@ def generate(
     from sparcl_tools import generate as generator
 
     from .. import prepare
-    from ..network import load
+    from ..network_file import load
 
     config = read(experiment)
     net = load(network or config.folder / "network.sparcl")
     target = output or config.folder / "generated"
-    settings = prepare.learn_settings(config)
+    settings, learn = prepare.learn_settings(config), config.learn
     try:
-        plan = generator.generate(net, target, replay_capacity=config.learn.replay, settings=settings)
+        plan = generator.generate(net, target, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
     except OSError as error:
         raise MakeError(f"cannot write into {target}: {error.strerror}; choose another folder with --output") from None
     console = Console(highlight=False, soft_wrap=True)
@@ -106,7 +107,7 @@ def build(
     from sparcl_tools import elf
 
     from .. import boards
-    from ..network import load
+    from ..network_file import load
     from ..record import RunFolder
     from .pipeline import make_firmware
 

@@ -16,10 +16,10 @@ from sparcl_tools.build import build
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan, plan
 
-from .. import boards, experiment, network, prepare, record, report
+from .. import boards, experiment, network_file, prepare, record, report
 from ..boards.catalogue import BoardFacts
 from ..config import Config
-from ..data import DataSet, Task
+from ..data import Task
 from ..errors import SparclError
 from ..experiment import StageResult
 from ..learners.base import SecondPass
@@ -76,9 +76,10 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         folder.write_json("versions.json", record.versions())
         folder.event("start", config_hash=config.hash, seed=config.seed, board=facts.name)
         with steps.step(f"Load {config.data.source}"):
-            data, tasks = prepare.load_tasks(config, options.data_dir)
-        net = starting_network(config, data, tasks, steps, options.network_file)
-        network.save(net, folder.path / "network.sparcl")
+            made = prepare.scenario(config, options.data_dir)
+        data, tasks = made.data, made.tasks
+        net = starting_network(config, made, steps, options.network_file)
+        network_file.save(net, folder.path / "network.sparcl")
         firmware = make_firmware(config, facts, net, folder, steps)
         outcomes = _learn(config, net, tasks, firmware, folder, steps)
         with steps.step("Write results and report"):
@@ -96,24 +97,28 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         return measured
 
 
-def starting_network(
-    config: Config, data: DataSet, tasks: tuple[Task, ...], steps: Steps, file: Path | None
-) -> Network:
-    """The network of `file`, or one pretrained on the first task."""
+def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file: Path | None) -> Network:
+    """The network of `file`, or one pretrained on the base tasks."""
     if file is not None:
-        return network.load(file)
-    with steps.step(
-        f"Pretrain a sparse network on task 0 ({', '.join(data.class_names[c] for c in tasks[0].classes)})"
-    ) as p:
-        return prepare.pretrained(config, tasks, data.classes, p)
+        net = network_file.load(file)
+        net.quantise_inputs(made.data.x_test[:1])  # refuses samples of another size
+        if net.classes != made.data.classes:
+            raise PipelineError(
+                f"{file} tells {net.classes} classes apart, but {made.data.name} has {made.data.classes}; "
+                "pretrain a network on these data with: sparcl pretrain"
+            )
+        return net
+    with steps.step(f"Pretrain a sparse network on {made.base_names} ({made.base_samples} samples)") as p:
+        return prepare.pretrained(config, made, p)
 
 
 def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFolder, steps: Steps) -> Firmware:
     """Generate C into the run folder, and build it unless a port says that the board runs already."""
-    _check_room(facts, plan(net, config.learn.replay))
+    _check_room(facts, plan(net, config.learn.replay, config.learn.batch))
     model_dir = folder.path / "generated"
     with steps.step("Generate C"):
-        memory = generate(net, model_dir, replay_capacity=config.learn.replay, settings=prepare.learn_settings(config))
+        settings, learn = prepare.learn_settings(config), config.learn
+        memory = generate(net, model_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
     if config.board.port is not None:
         return Firmware(facts, memory, None)
     with steps.step(f"Build firmware: pio run -e {facts.name}"):
@@ -155,7 +160,7 @@ def _learn(
             seconds=round(result.seconds, 3),
         )
 
-    with References(Job(net, stream, replay, epochs, config.learn.replay)) as references:
+    with References(Job(net, stream, replay, epochs, config.learn.replay, config.learn.batch)) as references:
         with ExitStack() as until_learnt:
             with steps.step(f"Open board {firmware.facts.name}"):
                 learner = until_learnt.enter_context(_open(config, firmware, net, folder))
@@ -180,7 +185,8 @@ def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
-            learner = BoardLearner(client, net, expected_model_hash=model_hash(net, config.learn.replay))
+            expected = model_hash(net, config.learn.replay, config.learn.batch)
+            learner = BoardLearner(client, net, expected_model_hash=expected)
             if learner.hello.board != firmware.facts.name:
                 raise PipelineError(
                     f"{client.name} says it is board {learner.hello.board!r}, but this run is for "

@@ -9,9 +9,11 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..experiment import Progress as Report
+
+PLAIN_SECONDS = 60.0  # between two lines about one step where no bar can be drawn
 
 
 class Steps(Protocol):
@@ -23,7 +25,8 @@ class Steps(Protocol):
 
 
 class TerminalSteps:
-    """Steps on a rich console. Where that is no terminal, each step is one plain line when it ends."""
+    """Steps on a rich console, with the time that is left. Where that is no terminal, each step is one plain line when
+    it ends, and a long one also says every minute how far it is."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -31,8 +34,31 @@ class TerminalSteps:
     @contextmanager
     def step(self, title: str) -> Iterator[Report]:
         started, title = time.monotonic(), escape(title)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            bar = progress.add_task(title, total=None)
-            yield lambda done, total: progress.update(bar, completed=done, total=total)
+        if self.console.is_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TextColumn("[dim]left[/]"),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=self.console, transient=True) as progress:
+                bar = progress.add_task(title, total=None)
+                yield lambda done, total: progress.update(bar, completed=done, total=total)
+        else:
+            yield self._plain(title, started)
         self.console.print(f"[green]✓[/] {title} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+
+    def _plain(self, title: str, started: float) -> Report:
+        said = started
+
+        def report(done: int, total: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if now - said >= PLAIN_SECONDS and done:
+                said = now
+                left = (now - started) * (total - done) / done
+                self.console.print(f"  {title}: {done / total:.0%}, {left / 60:.0f} min left", highlight=False)
+
+        return report

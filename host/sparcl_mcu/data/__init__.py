@@ -2,6 +2,6 @@
 
 from .catalogue import load
 from .dataset import DataError, DataSet
-from .tasks import Task, class_incremental
+from .tasks import Task, class_incremental, consecutive, named
 
-__all__ = ["DataError", "DataSet", "Task", "class_incremental", "load"]
+__all__ = ["DataError", "DataSet", "Task", "class_incremental", "consecutive", "load", "named"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,8 @@ class DataSet:
 
     x_train, x_test: (n, ...) real or integer values, every sample of one shape. y_train, y_test: uint8 (n,).
     domain_train, domain_test: None, or integers (n,) that tell persons, devices or recordings apart.
-    class_names: one text a class.
+    class_names: one text a class. groups: by name, further integers (n,) of the training part that tell apart whose
+    samples they are; negative: nobody's.
     """
 
     name: str
@@ -38,6 +39,7 @@ class DataSet:
     class_names: tuple[str, ...]
     domain_train: Array | None = None
     domain_test: Array | None = None
+    groups: dict[str, Array] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -57,6 +59,8 @@ class DataSet:
                 little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
                 digest.update(f"{key} {little.dtype.str} {little.shape} ".encode())
                 digest.update(little.tobytes())
+        for name, array in sorted(self.groups.items()):
+            digest.update(f"{name}_train {array.astype('<i8').tobytes().hex()} ".encode())
         return digest.hexdigest()
 
 
@@ -66,6 +70,7 @@ def checked(
     *,
     name: str,
     class_names: tuple[str, ...] | None = None,
+    groups: dict[str, Array] | None = None,
 ) -> DataSet:
     """Arrays under their names of `DataSet` -> a DataSet. Raises DataError naming `where`, the array and the remedy."""
 
@@ -127,4 +132,5 @@ def checked(
         class_names=class_names[:classes] if class_names else tuple(map(str, range(classes))),
         domain_train=arrays.get("domain_train"),
         domain_test=arrays.get("domain_test"),
+        groups=groups or {},
     )

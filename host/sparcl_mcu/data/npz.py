@@ -5,8 +5,12 @@
 | x_train, x_test | (n, values), (n, height, width), (n, steps, channels), ... | any real or integer; finite |
 | y_train, y_test | (n,) | integer; classes 0 .. C - 1, none missing in either part, C at most 255 |
 | domain_train, domain_test (optional, both) | (n,) | integer; person, device or recording |
+| NAME_train (optional) | (n,) | integer; whose sample it is (speaker, person, ...), negative: nobody's |
 | classes (optional) | (C,) | text; names of the classes |
 
+`[data] validate_by = "NAME"` keeps the samples of one value of NAME_train together when validation is cut.
+
+Colour images may stand as JPEG instead (`jpeg.py`): jpeg_train and off_train in place of x_train, the same for test.
 Other arrays are allowed and ignored; `sparcl data check` names them.
 """
 
@@ -18,9 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from . import jpeg
 from .dataset import Array, DataError, DataSet, checked
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "domain_train", "domain_test", "classes")
+JPEG = {"x_train": ("jpeg_train", "off_train"), "x_test": ("jpeg_test", "off_test")}
 
 
 def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
@@ -28,7 +34,18 @@ def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Array] = {key: file[key] for key in ARRAYS if key in file.files}
-            ignored = tuple(key for key in file.files if key not in ARRAYS)
+            used = set(arrays)
+            for key, (images, offsets) in JPEG.items():
+                if key not in arrays and images in file.files and offsets in file.files:
+                    arrays[key] = jpeg.decode(file[images], file[offsets])
+                    used |= {images, offsets}
+            others = {key: file[key] for key in file.files if key.endswith("_train") and key not in used}
+            groups = {
+                key.removesuffix("_train"): array
+                for key, array in others.items()
+                if "y_train" in arrays and array.shape == arrays["y_train"].shape and array.dtype.kind in "iu"
+            }
+            ignored = tuple(key for key in file.files if key not in used and key.removesuffix("_train") not in groups)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check data.source in the experiment file") from None
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
@@ -38,4 +55,4 @@ def load(path: Path) -> tuple[DataSet, tuple[str, ...]]:
         ) from None
     names = arrays.pop("classes", None)
     class_names = None if names is None else tuple(str(name) for name in names.reshape(-1))
-    return checked(str(path), arrays, name=path.stem, class_names=class_names), ignored
+    return checked(str(path), arrays, name=path.stem, class_names=class_names, groups=groups), ignored

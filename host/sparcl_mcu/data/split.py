@@ -1,11 +1,19 @@
-"""Fixed stratified splits: the same samples whatever the seed of a run."""
+"""Fixed splits: the same samples whatever the seed of a run."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SparclError
+
 _SPLIT_SEED = 20220926  # any constant; changing it changes every published figure
+
+
+class SplitError(SparclError):
+    """Samples that belong together cannot be parted as wanted."""
 
 
 def stratified(labels: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -19,3 +27,38 @@ def stratified(labels: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.i
         count = max(1, round(fraction * len(members))) if len(members) > 1 else 0
         cut[np.random.default_rng([_SPLIT_SEED, int(label)]).permutation(members)[:count]] = True
     return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def grouped(
+    labels: NDArray[np.uint8], groups: NDArray[np.integer[Any]], fraction: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices (kept, cut), both ascending: about `fraction` of each class is cut, and no group is in both.
+
+    labels: uint8 (n,). groups: integers (n,), samples of one value belong together (a person, a recording); a
+    negative value belongs to nobody. Depends on nothing but these. Raises SplitError naming a class that would be
+    missing in one part.
+    """
+    owners = np.where(groups < 0, -1 - np.arange(len(groups)), groups.astype(np.int64))
+    names, owner = np.unique(owners, return_inverse=True)
+    classes, label = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(names), len(classes)), dtype=np.int64)
+    np.add.at(counts, (owner, label), 1)
+    have, wanted = counts.sum(axis=0), fraction * counts.sum(axis=0)
+    taken = np.zeros(len(names), dtype=np.bool_)
+
+    def miss(cut: NDArray[np.int64]) -> float:
+        return float((((cut - wanted) / wanted) ** 2).sum())
+
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(names))
+    for group in order:
+        cut = counts[taken].sum(axis=0)
+        taken[group] = miss(cut + counts[group]) < miss(cut)
+    for c in range(len(classes)):  # groups larger than the fraction: take the smallest that holds the class
+        cut = counts[taken].sum(axis=0)
+        holders = [g for g in order if counts[g, c] and not taken[g] and (cut + counts[g] < have).all()]
+        if cut[c] == 0 and holders:
+            taken[min(holders, key=lambda g: counts[g].sum())] = True
+    missing = (counts[taken].sum(axis=0) == 0) | (counts[~taken].sum(axis=0) == 0)
+    if missing.any():
+        raise SplitError(f"class {classes[missing.argmax()]} is not in enough groups to be in both parts")
+    return np.flatnonzero(~taken[owner]), np.flatnonzero(taken[owner])

@@ -1,14 +1,15 @@
-"""Class-incremental tasks: consecutive classes, each with a training, a validation and a test part."""
+"""Class-incremental tasks: groups of classes, each with a training, a validation and a test part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import Array, DataError, DataSet
-from .split import stratified
+from .split import SplitError, grouped, stratified
 
 VALIDATION_FRACTION = 0.1
 
@@ -29,33 +30,85 @@ class Task:
     y_test: NDArray[np.uint8]
 
 
-def class_incremental(data: DataSet, classes_per_task: int, samples_per_task: int | None = None) -> tuple[Task, ...]:
-    """Classes 0 .. C - 1 in order, `classes_per_task` a task (the last task takes what is left).
-
-    samples_per_task: at most so many training samples, the classes' shares kept; None: all. The split depends on the
-    labels alone, not on the seed of a run. Raises DataError when there would be no second task or an empty part.
-    """
+def consecutive(data: DataSet, classes_per_task: int) -> tuple[tuple[int, ...], ...]:
+    """Classes 0 .. C - 1 in order, `classes_per_task` a task; the last task takes what is left. Raises DataError when
+    there would be no second task."""
     if classes_per_task >= data.classes:
         raise DataError(
             f"{data.name} has {data.classes} classes, so tasks of {classes_per_task} leave no second task; "
             "lower data.classes_per_task"
         )
     return tuple(
-        _task(data, tuple(range(first, min(first + classes_per_task, data.classes))), samples_per_task)
+        tuple(range(first, min(first + classes_per_task, data.classes)))
         for first in range(0, data.classes, classes_per_task)
     )
 
 
-def _task(data: DataSet, classes: tuple[int, ...], samples: int | None) -> Task:
-    inside = np.flatnonzero(np.isin(data.y_train, classes))
+def named(data: DataSet, tasks: Iterable[Iterable[str | int]]) -> tuple[tuple[int, ...], ...]:
+    """Classes of each task given by name or number -> labels. Every class must be in exactly one task; raises
+    DataError naming the one that is not."""
+    known = ", ".join(f"{name!r}" for name in data.class_names)
+
+    def label(wanted: str | int) -> int:
+        if isinstance(wanted, str) and wanted in data.class_names:
+            return data.class_names.index(wanted)
+        if isinstance(wanted, int) and 0 <= wanted < data.classes:
+            return wanted
+        raise DataError(f"{data.name} has no class {wanted!r}; its {data.classes} classes are {known}")
+
+    found = tuple(tuple(label(each) for each in task) for task in tasks)
+    for c, name in enumerate(data.class_names):
+        count = sum(task.count(c) for task in found)
+        if count != 1:
+            raise DataError(f"{data.name}: class {name!r} stands {count} times in data.tasks; put each class once")
+    return found
+
+
+def class_incremental(
+    data: DataSet,
+    classes: Sequence[tuple[int, ...]],
+    samples_per_task: int | None = None,
+    validate_by: str | None = None,
+) -> tuple[Task, ...]:
+    """Cut a data set into tasks of the given classes.
+
+    samples_per_task: at most so many training samples, the classes' shares kept; None: all. validate_by: "class" cuts
+    validation samples evenly from each class; a name of `data.groups` or "domain" keeps each group's samples
+    together; None: "domain" where the data tell domains apart, else "class". Nothing depends on the seed of a run.
+    Raises DataError when a part would be empty.
+    """
+    kept, cut = _validation(data, validate_by)
+    return tuple(_task(data, each, kept, cut, samples_per_task) for each in classes)
+
+
+def _validation(data: DataSet, by: str | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    groups = data.groups | ({} if data.domain_train is None else {"domain": data.domain_train})
+    by = by or ("domain" if "domain" in groups else "class")
+    if by == "class":
+        return stratified(data.y_train, VALIDATION_FRACTION)
+    if by not in groups:
+        known = ", ".join(repr(name) for name in ("class", *groups))
+        raise DataError(f"{data.name} has no array {by}_train; data.validate_by can be {known}")
+    try:
+        return grouped(data.y_train, groups[by], VALIDATION_FRACTION)
+    except SplitError as error:
+        raise DataError(f"{data.name}, by {by}: {error}; choose another data.validate_by, such as 'class'") from None
+
+
+def _task(
+    data: DataSet,
+    classes: tuple[int, ...],
+    kept: NDArray[np.intp],
+    cut: NDArray[np.intp],
+    samples: int | None,
+) -> Task:
+    train, val = (part[np.isin(data.y_train[part], classes)] for part in (kept, cut))
     test = np.flatnonzero(np.isin(data.y_test, classes))
-    kept, cut = stratified(data.y_train[inside], VALIDATION_FRACTION)
-    train, val = inside[kept], inside[cut]
     if samples is not None and samples < len(train):
         train = train[stratified(data.y_train[train], samples / len(train))[1]]
     if not (len(train) and len(val)):
         raise DataError(
-            f"{data.name}: classes {', '.join(map(str, classes))} have {len(inside)} training samples; "
+            f"{data.name}: classes {', '.join(map(str, classes))} have {len(train) + len(val)} training samples; "
             "at least two a class are needed (one is kept for validation)"
         )
     return Task(

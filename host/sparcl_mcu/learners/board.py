@@ -56,13 +56,16 @@ class BoardLearner:
         """scl_counters and `instructions` since reset; the link since it was opened.
 
         `board_*` are the board's own link counters, since power-on. `link_*` are the host's: bytes on the wire,
-        frames, payload bytes, frames sent again, NAKs received, time in requests (microseconds). A board that
-        cannot count instructions has no `instructions`.
+        frames, payload bytes, frames sent again, NAKs received, time in requests (microseconds). `stack_bytes` is
+        the most the board ever used. A board that cannot count instructions has no `instructions`, one that does
+        not know its stack no `stack_bytes`.
         """
         board = asdict(self._client.stats())
         merged = {f"board_{name}" if name in LINK_COUNTERS else name: int(value) for name, value in board.items()}
         if merged["steps"] and not merged["instructions"]:
             del merged["instructions"]
+        if not merged["stack_bytes"]:
+            del merged["stack_bytes"]
         counters = self._client.counters
         merged["link_bytes"] = counters.link_bytes
         for name, value in asdict(counters).items():

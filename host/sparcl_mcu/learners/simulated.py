@@ -3,122 +3,265 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import numerics as nx
-from ..network import Dense
+from .. import ops
+from ..graph import INPUT, Node, size
+from ..network import Weights
 from ..numerics import Ints
-from ..ops import activation, dense, softmax_ce
+from ..ops import activation, softmax_ce
 from .base import Inputs, Labels
 from .step import StepLearner
 
 
 @dataclass
 class _Layer:
-    """Learnt state of one dense layer."""
+    """Learnt state of one weighted layer, and what does not change beside it."""
 
-    spec: Dense
-    masters: NDArray[np.int16]  # M', (outputs, inputs)
+    start: Weights
+    masters: NDArray[np.int16]  # M', (rows, fan_in)
     bias: NDArray[np.int32]
-    output_exponent: int  # sticky in hidden layers
-    saturated: int = 0  # outputs saturated in this window
-    window: int = 0  # training forwards in this window
+    gathered: Ints  # gradients of the open mini-batch, (rows, fan_in)
+    bias_gathered: Ints
 
     @classmethod
-    def start(cls, spec: Dense) -> _Layer:
-        return cls(spec, spec.masters.copy(), spec.bias.copy(), spec.output_exponent)
+    def load(cls, start: Weights) -> _Layer:
+        bias = start.bias.copy()
+        nothing = np.zeros(start.masters.shape, np.int64)
+        return cls(start, start.masters.copy(), bias, nothing, np.zeros(len(bias), np.int64))
 
     @property
     def hi(self) -> Ints:
         """The rounded int8 weight of every master."""
         return (self.masters >> 8).astype(np.int64)
 
-    def close_window(self) -> None:
-        """Raise the output exponent when more than 1/256 of a window's outputs saturated."""
+    def accumulator_exponent(self, e_in: int) -> Ints | int:
+        """Exponent of the accumulators: one, or one a row (depthwise)."""
+        e = self.start.exponents.astype(np.int64) + e_in
+        return int(e[0]) if len(e) == 1 else e
+
+
+@dataclass
+class _Scale:
+    """The exponent of one or more layers' outputs, and the counters that may raise it."""
+
+    exponent: int
+    outputs: int  # values a training pass writes with this exponent
+    fixed: bool
+    saturated: int = 0
+    window: int = 0
+
+    def close(self) -> None:
+        """End of a training pass: raise the exponent when more than 1/256 of a window's outputs saturated."""
+        if self.fixed:
+            return
         self.window += 1
         if self.window == nx.WINDOW:
-            if self.saturated * 256 > nx.WINDOW * self.spec.outputs:
-                self.output_exponent += 1
+            if self.saturated * 256 > nx.WINDOW * self.outputs:
+                self.exponent += 1
             self.saturated = self.window = 0
+
+
+@dataclass
+class _Trace:
+    """What one forward pass leaves for backward."""
+
+    maps: dict[str, Ints]  # int8 outputs by name, the input included
+    positive: dict[str, NDArray[np.bool_]] = field(default_factory=dict)  # ReLU masks
+    saved: dict[str, Any] = field(default_factory=dict)  # of operators without weights
+    saturated: dict[str, int] = field(default_factory=dict)  # by layer
 
 
 class SimulatedLearner(StepLearner):
     """Integer forward, backward and update, batch 1; the board's arithmetic without the board."""
 
-    layers: list[_Layer]
-
     def _load(self) -> None:
-        self.layers = [_Layer.start(spec) for spec in self.network.layers]
+        graph = self.network.graph
+        self.layers = {name: _Layer.load(weights) for name, weights in self.network.weights.items()}
+        self.scales = {
+            scale: _Scale(
+                exponent,
+                sum(size(graph.shapes[node.name]) for node in graph.counts(scale)),
+                graph.scale_fixed(scale),
+            )
+            for scale, exponent in self.network.exponents.items()
+        }
 
-    def _forward(self, x: Ints) -> tuple[Ints, list[Ints], list[int], list[NDArray[np.bool_]], list[int]]:
-        """Logits, then a list over layers of: inputs, input exponents; over hidden layers: ReLU masks, saturations."""
-        inputs, exponents, masks, saturated = [x], [self.network.input_exponent], [], []
-        for layer in self.layers[:-1]:
-            acc_exponent = layer.spec.weight_exponent + exponents[-1]
-            acc = dense.forward(layer.hi, layer.bias.astype(np.int64), inputs[-1], acc_exponent)
-            q, mask, count = activation.relu(acc, layer.output_exponent - acc_exponent)
-            inputs.append(q)
-            exponents.append(layer.output_exponent)
-            masks.append(mask)
-            saturated.append(count)
-        last = self.layers[-1]
-        acc_exponent = last.spec.weight_exponent + exponents[-1]
-        acc = dense.forward(last.hi, last.bias.astype(np.int64), inputs[-1], acc_exponent)
-        return activation.logits(acc, acc_exponent), inputs, exponents, masks, saturated
+    def _exponent(self, name: str) -> int:
+        """Exponent of a tensor: the input or a layer's int8 output."""
+        return self.scales[self.network.graph.scales[name]].exponent
+
+    # ---- forward
+
+    def _forward(self, x: NDArray[np.int8]) -> tuple[Ints, _Trace]:
+        graph = self.network.graph
+        trace = _Trace({INPUT: x.astype(np.int64).reshape(graph.input_shape)})
+        for node in graph.nodes[:-1]:
+            operator = ops.OPERATORS[node.op]
+            sources = [trace.maps[source] for source in node.sources]
+            shift: Ints | int = 0
+            if isinstance(operator, ops.Weighted):
+                acc, e_acc = self._accumulate(operator, node, sources[0])
+                shift = self._exponent(node.name) - e_acc
+            elif isinstance(operator, ops.Unweighted):
+                acc, trace.saved[node.name] = operator.forward(node, sources)
+            trace.positive[node.name] = acc > 0
+            trace.maps[node.name], trace.saturated[node.name] = activation.requantise(acc, shift, node.relu)
+        head = graph.nodes[-1]
+        operator = ops.OPERATORS[head.op]
+        assert isinstance(operator, ops.Weighted)
+        acc, e_acc = self._accumulate(operator, head, trace.maps[head.sources[0]])
+        return activation.logits(acc.ravel(), int(e_acc)), trace
+
+    def _accumulate(self, operator: ops.Weighted, node: Node, x: Ints) -> tuple[Ints, Ints | int]:
+        layer = self.layers[node.name]
+        e_acc = layer.accumulator_exponent(self._exponent(node.sources[0]))
+        bias = activation.rsr_channels(layer.bias.astype(np.int64), e_acc - nx.BIAS_EXPONENT)
+        return operator.forward(node, layer.hi, x) + bias, e_acc
 
     def logits(self, x: NDArray[np.int8]) -> Ints:
         """int16 logits (classes,) of one sample, unit 1/32."""
-        return self._forward(x.astype(np.int64))[0]
+        return self._forward(x)[0]
 
     def predict(self, x: Inputs) -> Labels:
         return np.array([int(np.argmax(self.logits(sample))) for sample in x], dtype=np.uint8)
 
+    # ---- backward
+
     def _train(self, x: NDArray[np.int8], label: int) -> bool:
-        z, inputs, exponents, masks, saturated = self._forward(x.astype(np.int64))
+        z, trace = self._forward(x)
         error, e_error = nx.to_block_float(softmax_ce.gradient(z, label), nx.LOSS_EXPONENT)
         learns = bool(error.any())
-        for i in reversed(range(len(self.layers))):
-            if not error.any():
-                break
-            layer = self.layers[i]
-            hi = layer.hi  # the input error uses the weights before this layer's update
-            self._update(layer, error, e_error, inputs[i], exponents[i])
-            if i > 0:
-                v = np.where(masks[i - 1], dense.input_grad(hi, error), 0)
-                error, e_error = nx.to_block_float(v, layer.spec.weight_exponent + e_error)
-        for layer, count in zip(self.layers, saturated, strict=False):
-            layer.saturated += count
-            layer.close_window()
+        if learns:
+            self._backward(error[None, None], e_error, trace)
+        for name, count in trace.saturated.items():
+            scale = self.scales[self.network.graph.scales[name]]
+            if not scale.fixed and self.network.graph.node(name).op in REQUANTISING:
+                scale.saturated += count
+        for scale in self.scales.values():
+            scale.close()
         return learns
 
-    def _update(self, layer: _Layer, error: Ints, e_error: int, x: Ints, e_x: int) -> None:
-        s = self.settings
-        shift = (layer.spec.weight_exponent - 8) - (e_error + e_x + s.lr_exponent)
-        dense.weight_update(layer.masters, layer.spec.mask, error, x, shift, s.lr_mantissa)
-        dense.bias_update(layer.bias, error, nx.BIAS_EXPONENT - (e_error + s.lr_exponent), s.lr_mantissa)
+    def _backward(self, error: Ints, e_error: int, trace: _Trace) -> None:
+        graph = self.network.graph
+        parts: dict[str, list[tuple[Ints, int]]] = {graph.nodes[-1].name: [(error, e_error)]}
+        for node in reversed(graph.nodes):
+            if node.name not in parts:
+                continue  # no error reaches this layer, or none is needed below
+            v, e = _join(parts[node.name])
+            if node.relu:
+                v = np.where(trace.positive[node.name], v, 0)
+            d, e = nx.to_block_float(v, e)
+            if not d.any():
+                continue
+            for source, part in self._input_errors(node, d, e, trace):
+                parts.setdefault(source, []).append(part)
+            if node.weighted and not node.frozen:
+                self._update(node, d, e, trace.maps[node.sources[0]])
+
+    def _input_errors(self, node: Node, d: Ints, e: int, trace: _Trace) -> list[tuple[str, tuple[Ints, int]]]:
+        """For each source whose error is needed: its name and (int32 errors, exponent)."""
+        graph, operator = self.network.graph, ops.OPERATORS[node.op]
+        found = []
+        for source in node.sources:
+            if source not in graph.learns:
+                continue
+            shape = graph.shapes[source]
+            if isinstance(operator, ops.Unweighted):
+                v, up = operator.backward(node, d, trace.saved[node.name], shape)
+                found.append((source, (v, e + up)))
+            elif isinstance(operator, ops.Weighted):
+                weights = self.layers[node.name].start
+                v = operator.input_grad(node, self.layers[node.name].hi, d, shape)
+                v = (
+                    activation.rsr_channels(v, weights.exponent - weights.exponents.astype(np.int64))
+                    if len(weights.exponents) > 1
+                    else v
+                )
+                found.append((source, (v, e + weights.exponent)))
+        return found
+
+    def _update(self, node: Node, d: Ints, e_d: int, x: Ints) -> None:
+        """M' -= sat(rsr(m_lr * G, shift)), b -= rsr(m_lr * sum d, shift), for every stored weight."""
+        operator, layer, s = ops.OPERATORS[node.op], self.layers[node.name], self.settings
+        assert isinstance(operator, ops.Weighted)
+        e_w = layer.start.exponents.astype(np.int64)
+        shift = (e_w - 8) - (e_d + self._exponent(node.sources[0]) + s.lr_exponent)
+        gradient = s.lr_mantissa * operator.weight_grad(node, d, x)
+        bias_gradient = s.lr_mantissa * d.sum(axis=(0, 1))
+        bias_shift = nx.BIAS_EXPONENT - (e_d + s.lr_exponent)
+        if self.batch == 1:
+            apply_update(layer.masters, layer.start.mask, gradient, shift)
+            apply_bias(layer.bias, bias_gradient, bias_shift)
+        else:
+            layer.gathered = nx.sat(layer.gathered + _rsr_rows(gradient, shift - 8), nx.INT32_MAX)
+            layer.bias_gathered = nx.sat(layer.bias_gathered + nx.rsr(bias_gradient, bias_shift - 8), nx.INT32_MAX)
+
+    def _apply(self) -> None:
+        for node in self.network.trainable():
+            layer = self.layers[node.name]
+            apply_update(layer.masters, layer.start.mask, layer.gathered, np.array([8]))
+            apply_bias(layer.bias, layer.bias_gathered, 8)
+            layer.gathered[:] = layer.bias_gathered[:] = 0
+
+    # ---- state
 
     def state_hash(self) -> int:
         """CRC-32 in the canonical order of docs/numerics.md, "State hash"."""
         crc = 0
-        for layer in self.layers:
+        for node in self.network.trainable():
+            layer = self.layers[node.name]
             m = layer.masters.astype(np.int32) - 128
             crc = zlib.crc32(m.astype("<i2").tobytes(), crc)
-            if not layer.spec.dense:
-                crc = zlib.crc32(np.packbits(layer.spec.mask, bitorder="little").tobytes(), crc)
+            if not layer.start.dense:
+                crc = zlib.crc32(np.packbits(layer.start.mask, bitorder="little").tobytes(), crc)
             crc = zlib.crc32(layer.bias.astype("<i4").tobytes(), crc)
-            counters = np.array(
-                [layer.spec.weight_exponent, layer.output_exponent, layer.saturated, layer.window], dtype="<i4"
-            )
-            crc = zlib.crc32(counters.tobytes(), crc)
+            crc = zlib.crc32(layer.start.exponents.tobytes(), crc)
+        for scale in self.scales.values():
+            if not scale.fixed:
+                counters = np.array([scale.exponent, scale.saturated, scale.window], dtype="<i4")
+                crc = zlib.crc32(counters.tobytes(), crc)
         crc = zlib.crc32(self.replay.x.tobytes(), crc)
         crc = zlib.crc32(self.replay.y.tobytes(), crc)
         tail = np.array([self.replay.seen, self.step, self.settings.seed], dtype="<u4")
         return zlib.crc32(tail.tobytes(), crc)
 
     def moved(self) -> float:
-        """Fraction of the stored masters that differ from the start."""
-        changed = sum(np.count_nonzero(layer.masters != layer.spec.masters) for layer in self.layers)
-        return changed / sum(layer.spec.slots for layer in self.layers)
+        """Fraction of the stored trainable masters that differ from the start."""
+        layers = [self.layers[node.name] for node in self.network.trainable()]
+        changed = sum(np.count_nonzero(layer.masters != layer.start.masters) for layer in layers)
+        return changed / sum(layer.start.slots for layer in layers)
+
+
+REQUANTISING = ("dense", "conv2d", "depthwise", "add")  # operators whose outputs can saturate
+
+
+def _join(parts: list[tuple[Ints, int]]) -> tuple[Ints, int]:
+    """Sum of errors that meet in one tensor: each aligned to the larger exponent, in the order they came."""
+    v, e = parts[0]
+    for other, e_other in parts[1:]:
+        top = max(e, e_other)
+        v, e = nx.rsr(v, top - e) + nx.rsr(other, top - e_other), top
+    return v, e
+
+
+def _rsr_rows(values: Ints, shift: Ints) -> Ints:
+    """`rsr` of a (rows, fan_in) matrix with shift (1,) or (rows,)."""
+    return activation.rsr_channels(values.T, shift if len(shift) > 1 else int(shift[0])).T
+
+
+def apply_update(masters: NDArray[np.int16], mask: NDArray[np.bool_], gradient: Ints, shift: Ints) -> None:
+    """M' -= sat(rsr(gradient, shift)) for every stored weight, in place. gradient int64 (rows, fan_in); shift (1,) or
+    (rows,)."""
+    moved = np.clip(masters - nx.sat(_rsr_rows(gradient, shift), 32767), nx.MASTER_MIN, nx.MASTER_MAX)
+    masters[mask] = moved[mask].astype(np.int16)
+
+
+def apply_bias(bias: NDArray[np.int32], gradient: Ints, shift: int) -> None:
+    """b -= rsr(gradient, shift), |b| <= 2**29, in place."""
+    bias[:] = nx.sat(bias - nx.rsr(gradient, shift), nx.BIAS_LIMIT).astype(np.int32)

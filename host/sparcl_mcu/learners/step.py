@@ -15,9 +15,10 @@ from .replay import ReplayBuffer
 class StepLearner(ABC):
     """Tasks, replay and counters around a training pass that a subclass provides."""
 
-    def __init__(self, network: Network, replay_capacity: int) -> None:
+    def __init__(self, network: Network, replay_capacity: int, batch: int = 1) -> None:
         self.network = network
         self.replay_capacity = replay_capacity
+        self.batch = batch  # steps whose gradients are gathered before they are applied; 1: at once
         self.reset(LearnSettings())
 
     def reset(self, settings: LearnSettings) -> None:
@@ -28,6 +29,7 @@ class StepLearner(ABC):
         self.replay = ReplayBuffer(self.replay_capacity, self.network.inputs)
         self.training_passes = 0
         self.backward_passes = 0
+        self.gathered = 0
         self._load()
 
     def begin_task(self) -> None:
@@ -39,6 +41,7 @@ class StepLearner(ABC):
     def end_task(self) -> None:
         if not self.task_open:
             raise LearnerError("no task is open; begin one first")
+        self._apply_batch()
         self.task_open = False
 
     def observe(self, x: Inputs, y: Labels) -> None:
@@ -60,20 +63,28 @@ class StepLearner(ABC):
                     self._pass(self.replay.x[slot], int(self.replay.y[slot]))
         self.replay.insert(x, label, self.settings.seed, self.step)
         self.step += 1
+        if self.batch > 1:
+            self.gathered += 1
+            if self.gathered == self.batch:
+                self._apply_batch()
+
+    def _apply_batch(self) -> None:
+        if self.gathered:
+            self._apply()
+            self.gathered = 0
 
     def _pass(self, x: NDArray[np.int8], label: int) -> None:
         self.training_passes += 1
         self.backward_passes += self._train(x, label)
 
     def stats(self) -> dict[str, int]:
-        slots = [layer.slots for layer in self.network.layers]
         return {
             "steps": self.step,
             "training_passes": self.training_passes,
             "backward_passes": self.backward_passes,
-            "macs_forward": self.training_passes * sum(slots),
-            "macs_input_grad": self.backward_passes * sum(slots[1:]),
-            "macs_weight_grad": self.backward_passes * sum(slots),
+            "macs_forward": self.training_passes * self.network.macs_forward,
+            "macs_input_grad": self.backward_passes * self.network.macs_input_grad,
+            "macs_weight_grad": self.backward_passes * self.network.macs_weight_grad,
         }
 
     @abstractmethod
@@ -82,4 +93,8 @@ class StepLearner(ABC):
 
     @abstractmethod
     def _train(self, x: NDArray[np.int8], label: int) -> bool:
-        """Forward, loss, backward, update for one sample; False when the loss gradient was all zero."""
+        """Forward, loss, backward, update (or gather) for one sample; False when the loss gradient was all zero."""
+
+    @abstractmethod
+    def _apply(self) -> None:
+        """Learn what the open mini-batch gathered, and start gathering again."""

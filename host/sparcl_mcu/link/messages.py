@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import SparclError
 
-PROTOCOL_VERSION = 1  # SCL_PROTOCOL_VERSION
-RUNTIME_VERSION = 1  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
+PROTOCOL_VERSION = 2  # SCL_PROTOCOL_VERSION
+RUNTIME_VERSION = 2  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
 
@@ -71,7 +71,7 @@ RESET = struct.Struct("<IBbB")  # seed, lr_mantissa, lr_exponent, second_pass
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
 _HELLO = struct.Struct("<IHBHIIHHHBHIIHB")
-_STATS = struct.Struct("<4I4Q8I")
+_STATS = struct.Struct("<4I4QI8I")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class Stats:
     macs_input_grad: int
     macs_weight_grad: int
     instructions: int  # spent learning; 0 if the board cannot count
+    stack_bytes: int  # most in use at any one time since power-on; 0 if the board does not know
     frames_ok: int
     bad_crc: int
     too_long: int
@@ -142,7 +143,7 @@ class Stats:
         return cls(*_STATS.unpack(body))
 
 
-LINK_COUNTERS = tuple(field.name for field in fields(Stats))[8:]
+LINK_COUNTERS = tuple(field.name for field in fields(Stats))[9:]
 
 
 def status_text(status: int) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of a layer's accumulators: int8 after ReLU in hidden layers, int16 logits in the last.
+"""What becomes of a layer's accumulators: int8 outputs with or without ReLU, or int16 logits.
 
 The twin of firmware/lib/sparcl/src/ops/output.h.
 """
@@ -6,19 +6,23 @@ The twin of firmware/lib/sparcl/src/ops/output.h.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import numerics as nx
 from ..numerics import Ints
 
 
-def relu(acc: Ints, shift: int) -> tuple[Ints, NDArray[np.bool_], int]:
-    """(int8 outputs, ReLU mask, outputs that saturated); shift = output exponent - accumulator exponent.
+def requantise(acc: Ints, shift: Ints | int, relu: bool) -> tuple[Ints, int]:
+    """(int8 outputs, how many of them saturated); shift = output exponent - accumulator exponent, an int or one a
+    channel."""
+    q = rsr_channels(np.maximum(acc, 0) if relu else acc, shift)
+    return nx.sat(q, 127), int(np.count_nonzero(np.abs(q) > 127))
 
-    The mask is acc > 0: an output that rounds to 0 or saturates keeps its gradient.
-    """
-    q = nx.rsr(np.maximum(acc, 0), shift)
-    return np.minimum(q, 127), acc > 0, int(np.count_nonzero(q > 127))
+
+def rsr_channels(acc: Ints, shift: Ints | int) -> Ints:
+    """`rsr` with one shift, or with one a channel (last axis)."""
+    if np.ndim(shift) == 0:
+        return nx.rsr(acc, int(shift))
+    return np.stack([nx.rsr(acc[..., c], int(s)) for c, s in enumerate(np.asarray(shift))], axis=-1)
 
 
 def logits(acc: Ints, accumulator_exponent: int) -> Ints:

@@ -1,37 +1,44 @@
-"""Dense layer in integers (docs/numerics.md); the twin of firmware/lib/sparcl/src/ops/dense.c.
+"""Fully connected layer; the twin of firmware/lib/sparcl/src/ops/dense.c.
 
-Shapes: hi int64 (outputs, inputs), the rounded int8 weight, 0 where masked; x int64 (inputs,) int8 mantissas;
-d int64 (outputs,) int8 error mantissas. Masked weights are zeros here and absent on the device.
+A map is flattened in (height, width, channels) order, so flattening costs nothing.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from numpy.typing import NDArray
 
-from .. import numerics as nx
 from ..numerics import Ints
+from .base import OperatorError, Weighted, check_matrix
+
+if TYPE_CHECKING:
+    from ..graph import Node, Shape
 
 
-def forward(hi: Ints, bias: Ints, x: Ints, accumulator_exponent: int) -> Ints:
-    """Accumulators int32 (outputs,) with exponent `accumulator_exponent` = weight exponent + input exponent."""
-    return hi @ x + nx.rsr(bias, accumulator_exponent - nx.BIAS_EXPONENT)
+class DenseOp(Weighted):
+    def shape(self, node: Node, sources: list[Shape]) -> Shape:
+        if len(sources) != 1 or node.window is not None:
+            raise OperatorError(f"a dense layer takes one source, not {len(sources)}, and no window")
+        check_matrix(node, node.outputs, self.fan_in(node, sources))
+        return (1, 1, node.outputs)
 
+    def fan_in(self, node: Node, sources: list[Shape]) -> int:
+        height, width, channels = sources[0]
+        return height * width * channels
 
-def input_grad(hi: Ints, d: Ints) -> Ints:
-    """Error of the layer's input, int32 (inputs,), exponent = weight exponent + error exponent."""
-    return d @ hi
+    def float_forward(self, functional: Any, node: Node, xs: list[Any], weight: Any, bias: Any) -> Any:
+        flat = xs[0].permute(0, 2, 3, 1).reshape(len(xs[0]), -1)  # torch keeps channels first
+        return functional.linear(flat, weight, bias)[:, :, None, None]
 
+    def positions(self, shape: Shape) -> int:
+        return 1
 
-def weight_update(
-    masters: NDArray[np.int16], mask: NDArray[np.bool_], d: Ints, x: Ints, shift: int, lr_mantissa: int
-) -> None:
-    """M' -= sat(rsr(m_lr * d * x, shift)) for every stored weight, in place."""
-    step = nx.sat(nx.rsr(lr_mantissa * np.outer(d, x), shift), 32767)
-    moved = np.clip(masters - step, nx.MASTER_MIN, nx.MASTER_MAX)
-    masters[mask] = moved[mask].astype(np.int16)
+    def forward(self, node: Node, hi: Ints, x: Ints) -> Ints:
+        return (hi @ x.ravel())[None, None]
 
+    def input_grad(self, node: Node, hi: Ints, d: Ints, shape: Shape) -> Ints:
+        return (d.ravel() @ hi).reshape(shape)
 
-def bias_update(bias: NDArray[np.int32], d: Ints, shift: int, lr_mantissa: int) -> None:
-    """b -= rsr(m_lr * d, shift), in place, |b| <= 2**29."""
-    bias[:] = nx.sat(bias - nx.rsr(lr_mantissa * d, shift), nx.BIAS_LIMIT).astype(np.int32)
+    def weight_grad(self, node: Node, d: Ints, x: Ints) -> Ints:
+        return np.outer(d.ravel(), x.ravel())

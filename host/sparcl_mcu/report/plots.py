@@ -62,12 +62,13 @@ def _svg(figure: Figure, title: str) -> str:
     return text.strip()
 
 
-def standalone(svg: str) -> str:
-    """A picture of this module as a file of its own: colours filled in, on white."""
+def standalone(svg: str, width: int = 640) -> str:
+    """A picture of this module as a file of its own: colours filled in, on white, `width` pixels wide."""
     colours = {"ink": "#1c1d1f", "muted": "#63666b", "line": "#dcdcd4", "replay": "#1a6dae", "repeat": "#c4561b"}
     for name, colour in (colours | {"joint": "#63666b", "fill": "#d5e3ef"}).items():
         svg = svg.replace(f"var(--{name})", colour)
-    root = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="640" '
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    root = f'<svg {names} width="{width}" '
     return svg.replace("<svg ", root + 'font-family="sans-serif" style="background: #fff" ', 1) + "\n"
 
 
@@ -97,18 +98,22 @@ def accuracy(
 
 def arena(steps: Sequence[str], buffers: Sequence[dict[str, Any]], size: int) -> str:
     """Arena buffers as boxes: steps of one training pass to the right, bytes upwards."""
-    figure, axes = _figure(7.6, 3.6)
+    many = len(steps) > 12
+    width, height = (12.0, 7.0) if many else (7.6, 3.6)
+    figure, axes = _figure(width, height)
     c = _PLACEHOLDERS
+    letters_a_step = width * 72 * 0.9 / len(steps) / 4.8  # of the names inside the boxes
     for buffer in buffers:
-        left, width = buffer["first"] - 0.46, buffer["last"] - buffer["first"] + 0.92
+        left, span = buffer["first"] - 0.46, buffer["last"] - buffer["first"] + 0.92
         axes.broken_barh(
-            [(left, width)],
+            [(left, span)],
             (buffer["offset"], buffer["bytes"]),
             facecolor=c["fill"],
             edgecolor=c["replay"],
             linewidth=0.9,
         )
-        if buffer["bytes"] >= size / 14:
+        fits = span * letters_a_step > len(buffer["name"]) or not many
+        if fits and buffer["bytes"] >= size * 0.25 / height:
             axes.text(
                 left + 0.08,
                 buffer["offset"] + buffer["bytes"] / 2,
@@ -117,9 +122,13 @@ def arena(steps: Sequence[str], buffers: Sequence[dict[str, Any]], size: int) ->
                 fontsize=8.5,
                 color=c["ink"],
             )
-    axes.set_xticks(range(len(steps)), [step.replace(" ", "\n", 1) for step in steps], fontsize=8.5)
+    if many:
+        axes.set_xticks(range(len(steps)), steps, fontsize=8.5, rotation=90)
+    else:
+        axes.set_xticks(range(len(steps)), [step.replace(" ", "\n", 1) for step in steps], fontsize=8.5)
     axes.set_xlim(-0.6, len(steps) - 0.4)
     axes.set_ylim(0, size)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", "\u202f"))
     axes.set_ylabel("bytes", color=c["muted"])
     axes.grid(axis="y", color=c["line"], linewidth=0.8)
     axes.set_axisbelow(True)

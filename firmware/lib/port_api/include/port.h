@@ -38,6 +38,10 @@ void port_write(const uint8_t *bytes, size_t n);
  * instructions returns 0 always: cycles or microseconds are something else. */
 uint32_t port_instructions(void);
 
+/* Called now and then, between two steps. Most bytes of stack that were in use
+ * at any one time since reset, 0 where that is not known. */
+uint32_t port_stack_used(void);
+
 /* Called once, from app_start. Names the board to the host: ASCII, at most 31
  * characters, lives for ever. */
 const char *port_name(void);

@@ -23,6 +23,11 @@ extern "C" uint32_t port_instructions(void)
     return 0; /* no Arduino core offers a count of instructions */
 }
 
+extern "C" uint32_t port_stack_used(void)
+{
+    return 0; /* each core has a stack of its own kind */
+}
+
 extern "C" const char *port_name(void)
 {
     return SCL_BOARD;

@@ -1,24 +1,28 @@
-/* port_mps2.c - Arm MPS2 as QEMU emulates it (mps2-an385, mps2-an386).
+/* port_mps2.c - Arm MPS2 and MPS3 as QEMU emulates them.
  *
- * UART0 is a CMSDK UART, polled. Instructions come from the FPGAIO counter,
- * which runs at 25 MHz of virtual time; with -icount shift=7 an instruction
- * takes 128 ns of it, that is 16/5 ticks.
+ * The board's .ini says where its machine has the devices: MPS2_UART0 and
+ * MPS2_FPGAIO are addresses, MPS2_UART0_IRQ is the number of the receiver's
+ * interrupt, MPS2_TICK_NS the virtual time between two ticks of the FPGAIO
+ * counter. UART0 is a CMSDK UART, polled. With -icount shift=7 an instruction
+ * takes 128 ns of virtual time.
  */
 #include "port.h"
+#include "port_stack.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
-#define UART0_DATA     REGISTER(0x40004000u)
-#define UART0_STATE    REGISTER(0x40004004u) /* bit 0: transmitter full, 1: byte received */
-#define UART0_CTRL     REGISTER(0x40004008u) /* bit 0: send, 1: receive, 3: interrupt on receipt */
-#define UART0_INTCLEAR REGISTER(0x4000400cu)
-#define UART0_BAUDDIV  REGISTER(0x40004010u)
+#define UART0_DATA     REGISTER(MPS2_UART0)
+#define UART0_STATE    REGISTER(MPS2_UART0 + 0x4u) /* bit 0: transmitter full, 1: byte received */
+#define UART0_CTRL     REGISTER(MPS2_UART0 + 0x8u) /* bit 0: send, 1: receive, 3: its interrupt */
+#define UART0_INTCLEAR REGISTER(MPS2_UART0 + 0xcu)
+#define UART0_BAUDDIV  REGISTER(MPS2_UART0 + 0x10u)
 
-#define NVIC_ENABLE        REGISTER(0xe000e100u) /* bit 0: UART0 receives */
-#define NVIC_CLEAR_PENDING REGISTER(0xe000e280u)
+#define NVIC_ENABLE        REGISTER(0xe000e100u + MPS2_UART0_IRQ / 32u * 4u)
+#define NVIC_CLEAR_PENDING REGISTER(0xe000e280u + MPS2_UART0_IRQ / 32u * 4u)
+#define NVIC_UART0         (1u << MPS2_UART0_IRQ % 32u)
 
-#define FPGAIO_COUNTER  REGISTER(0x40028018u)
-#define FPGAIO_PRESCALE REGISTER(0x4002801cu)
+#define FPGAIO_COUNTER  REGISTER(MPS2_FPGAIO + 0x18u)
+#define FPGAIO_PRESCALE REGISTER(MPS2_FPGAIO + 0x1cu)
 
 #define SYS_EXIT_EXTENDED            0x20u
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026u
@@ -26,9 +30,9 @@
 
 extern uint32_t scl_data_start[], scl_data_end[], scl_bss_start[], scl_bss_end[];
 extern const uint32_t scl_data_load[];
-extern uint32_t scl_stack_top[];
 
 void scl_reset_handler(void);
+void scl_start(void);
 
 size_t port_read(uint8_t *bytes, size_t n)
 {
@@ -40,7 +44,7 @@ size_t port_read(uint8_t *bytes, size_t n)
     while (got < n && (UART0_STATE & 2u) != 0) {
         bytes[got++] = (uint8_t)UART0_DATA;
         UART0_INTCLEAR = 2;
-        NVIC_CLEAR_PENDING = 1;
+        NVIC_CLEAR_PENDING = NVIC_UART0;
     }
     return got;
 }
@@ -63,7 +67,12 @@ uint32_t port_instructions(void)
     const uint32_t now = FPGAIO_COUNTER;
     ticks += now - last;
     last = now;
-    return (uint32_t)((ticks * 5 + 8) >> 4);
+    return (uint32_t)((ticks * MPS2_TICK_NS + 64) >> 7);
+}
+
+uint32_t port_stack_used(void)
+{
+    return port_stack_high_water();
 }
 
 const char *port_name(void)
@@ -91,7 +100,7 @@ static void fault(void)
     port_exit(EXIT_FAULT);
 }
 
-void scl_reset_handler(void)
+void scl_start(void)
 {
     const uint32_t *from = scl_data_load;
     for (uint32_t *to = scl_data_start; to < scl_data_end; to++) {
@@ -104,12 +113,33 @@ void scl_reset_handler(void)
     UART0_CTRL = 0xb;
     /* A byte's interrupt becomes pending, which ends wfi, but is never taken. */
     __asm__ volatile("cpsid i");
-    NVIC_ENABLE = 1;
+    NVIC_ENABLE = NVIC_UART0;
     FPGAIO_PRESCALE = 0;
     app_start();
     for (;;) {
         app_step();
     }
+}
+
+/* Gives access to the registers of FPU and MVE (CPACR: CP10, CP11) and turns on
+ * low-overhead loops (CCR.LOB), before the compiler can use any. */
+#if defined(__ARM_FEATURE_MVE)
+#define VECTORS_ON                                                                                 \
+    "ldr r0, =0xe000ed88\n ldr r1, [r0]\n orr r1, #0xf00000\n str r1, [r0]\n"                      \
+    "ldr r0, =0xe000ed14\n ldr r1, [r0]\n orr r1, #0x80000\n str r1, [r0]\n dsb\n isb\n"
+#else
+#define VECTORS_ON
+#endif
+
+/* Paints the stack before anything runs on it. */
+__attribute__((naked)) void scl_reset_handler(void)
+{
+    __asm__ volatile(".syntax unified\n"
+                     "ldr r0, =scl_stack_bottom\n ldr r1, =scl_stack_top\n"
+                     "ldr r2, =scl_stack_paint\n"
+                     "1: str r2, [r0]\n adds r0, #4\n cmp r0, r1\n blo 1b\n" VECTORS_ON
+                     "ldr r0, =scl_start\n bx r0\n"
+                     ".ltorg\n");
 }
 
 /* No interrupt is used; every exception is a fault. */

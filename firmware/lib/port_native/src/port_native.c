@@ -41,6 +41,11 @@ uint32_t port_instructions(void)
     return 0;
 }
 
+uint32_t port_stack_used(void)
+{
+    return 0; /* the system's stack grows as it must */
+}
+
 const char *port_name(void)
 {
     return "native";

@@ -4,6 +4,7 @@
  * instructions exactly.
  */
 #include "port.h"
+#include "port_stack.h"
 
 #define REGISTER8(address)  (*(volatile uint8_t *)(address))
 #define REGISTER32(address) (*(volatile uint32_t *)(address))
@@ -58,6 +59,11 @@ uint32_t port_instructions(void)
     return count;
 }
 
+uint32_t port_stack_used(void)
+{
+    return port_stack_high_water();
+}
+
 const char *port_name(void)
 {
     return SCL_BOARD;
@@ -102,12 +108,17 @@ void scl_start(void)
     }
 }
 
-/* The core starts at the first byte of flash, without a stack. */
+/* The core starts at the first byte of flash, without a stack, and paints it. */
 __attribute__((naked, section(".scl_vectors"), used)) void scl_reset_handler(void)
 {
     __asm__ volatile("la sp, scl_stack_top\n"
                      "la t0, scl_trap\n"
                      "csrw mtvec, t0\n"
+                     "la t0, scl_stack_bottom\n"
+                     "la t1, scl_stack_paint\n"
+                     "1: sw t1, 0(t0)\n"
+                     "addi t0, t0, 4\n"
+                     "bltu t0, sp, 1b\n"
                      "j scl_start\n"
                      ".balign 4\n"
                      "scl_trap: j scl_fault\n");

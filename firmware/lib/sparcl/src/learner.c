@@ -51,11 +51,20 @@ scl_err scl_begin_task(scl_learner *learner)
     return SCL_OK;
 }
 
+static void apply_batch(scl_learner *learner)
+{
+    if (learner->state->gathered > 0) {
+        learner->model->apply(learner->state);
+        learner->state->gathered = 0;
+    }
+}
+
 scl_err scl_end_task(scl_learner *learner)
 {
     if (!learner->state->task_open) {
         return SCL_ERR_TASK;
     }
+    apply_batch(learner);
     learner->state->task_open = 0;
     return SCL_OK;
 }
@@ -115,6 +124,9 @@ scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_
     scl_replay_insert(learner->model, state, x, label);
     state->step++;
     learner->counters.steps++;
+    if (learner->model->batch > 1 && ++state->gathered == learner->model->batch) {
+        apply_batch(learner);
+    }
     return SCL_OK;
 }
 

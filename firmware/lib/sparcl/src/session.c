@@ -55,6 +55,7 @@ static void put_stats(const scl_session *s, uint8_t **at)
     put(at, work->macs_input_grad, 8);
     put(at, work->macs_weight_grad, 8);
     put(at, s->instructions, 8);
+    put(at, s->io->stack_used(), 4);
 #define PUT_COUNTER(name) put(at, s->link.name, 4);
     SCL_LINK_COUNTER_LIST(PUT_COUNTER)
 #undef PUT_COUNTER

@@ -1,5 +1,6 @@
 """Build the firmware for an emulated board; `-t upload` starts that board in the background."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,14 +37,19 @@ def libc_specs():
 
 
 script = Path(env.PioPlatform().get_dir()) / "emulated.ld"
+part = "machine_" if os.environ.get("SPARCL_WHOLE_MEMORY") == "1" else ""
 symbols = {
-    f"SCL_{name.upper()}": fact(name)
-    for name in ("flash_origin", "flash_bytes", "ram_origin", "ram_bytes", "stack_bytes")
+    "SCL_FLASH_ORIGIN": fact("flash_origin"),
+    "SCL_FLASH_BYTES": fact(f"{part}flash_bytes"),
+    "SCL_RAM_ORIGIN": fact("ram_origin"),
+    "SCL_RAM_BYTES": fact(f"{part}ram_bytes"),
+    "SCL_STACK_BYTES": fact("stack_bytes"),
 }
 cpu = [*fact("cpu_flags").split(), f"--specs={libc_specs()}"]
 env.Append(
     ASFLAGS=cpu,
     CCFLAGS=cpu,
+    CPPDEFINES=env.GetProjectOption("custom_sparcl_port_defines", "").split(),
     LINKFLAGS=[
         *cpu,
         "-nostartfiles",

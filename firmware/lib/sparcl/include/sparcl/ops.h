@@ -1,7 +1,8 @@
 /* ops.h - the kernels that generated code calls. Applications need sparcl.h only.
  *
- * Kernels are named scl_<op>_<forward|input_grad|weight_update>. Mantissas of
- * activations and errors are int8 in [-127, 127]; a vector carries its exponent.
+ * Kernels are named scl_<op>_<forward|input_grad|weight_update>. Maps are
+ * (height, width, channels), channels innermost; a vector is a map of one
+ * position. Mantissas of activations and errors are int8 in [-127, 127].
  * Nothing here checks its arguments: the generator has, with static assertions.
  */
 #ifndef SPARCL_OPS_H
@@ -19,80 +20,222 @@ typedef struct scl_vec {
     int e;
 } scl_vec;
 
-/* The sticky output exponent of a hidden layer; part of the learnt state. */
+/* The sticky exponent of one or more layers' outputs; part of the learnt state. */
 typedef struct scl_scale {
     int32_t exponent;
-    uint32_t saturated; /* outputs above 127 in this window, training forwards only */
+    uint32_t saturated; /* outputs beyond +-127 in this window, training forwards only */
     uint32_t window;    /* training forwards in this window, 0 .. SCL_WINDOW - 1 */
 } scl_scale;
 
-/* Close a training pass: after SCL_WINDOW of them, raise the exponent if more
- * than 1/256 of the outputs saturated. Called once a pass, after backward. */
+/* Close a training pass that wrote `outputs` values with this exponent: after
+ * SCL_WINDOW of them, raise it if more than 1/256 saturated. Once a pass, after
+ * backward. */
 void scl_scale_close(scl_scale *scale, uint32_t outputs);
+
+/* CRC-32 over exponent and counters. */
+uint32_t scl_scale_hash(const scl_scale *scale, uint32_t crc);
 
 /* ---- where a layer's accumulators go ------------------------------------ */
 
 typedef struct scl_output {
     int exponent;       /* of the outputs: scl_scale.exponent, or SCL_LOGIT_EXPONENT */
-    int8_t *q;          /* hidden: (n) outputs after ReLU */
-    uint8_t *positive;  /* hidden: (n) bits, accumulator > 0: the ReLU mask */
-    int16_t *logits;    /* last layer: (n); q and positive are then NULL */
-    uint32_t saturated; /* hidden: outputs that did not fit, counted up */
+    bool relu;          /* negative accumulators become 0 */
+    int8_t *q;          /* (n) outputs; NULL in the last layer */
+    uint8_t *positive;  /* (n) bits, accumulator > 0: the ReLU mask; NULL if not needed */
+    int16_t *logits;    /* (n) the last layer's outputs, else NULL */
+    uint32_t saturated; /* outputs that did not fit int8, counted up */
 } scl_output;
 
-/* ---- dense --------------------------------------------------------------
- * Weights are blocks of rows x cols of the (outputs, inputs) matrix. The blocks
- * of one group of `rows` outputs lie together, by ascending input; within a block
- * by row. A dense layer stores every block and no index. */
+/* ---- weights --------------------------------------------------------------
+ * A matrix of `rows` outputs x `fan_in` inputs in blocks of R x C. The blocks of
+ * one group of R rows lie together, by ascending input; within a block by row. A
+ * dense matrix stores every block and no index. Trainable weights are masters,
+ * frozen ones their rounded high bytes. */
 
-typedef struct scl_dense {
-    uint16_t inputs;
-    uint16_t outputs;
-    int8_t e_w;            /* weight = (master >> 8) * 2^e_w */
-    int16_t *master;       /* (blocks * rows * cols) M' */
-    const uint16_t *start; /* (outputs / rows + 1) first block of each group; NULL: dense */
+typedef struct scl_matrix {
+    uint16_t rows;
+    uint16_t fan_in;
+    int8_t e_w;            /* weight = hi * 2^e_w */
+    const void *weights;   /* trainable: int16_t masters M'; frozen: int8_t hi */
+    const uint16_t *start; /* (rows / R + 1) first block of each group; NULL: dense */
     const void *index;     /* (blocks) block column, uint8_t or uint16_t; NULL: dense */
-    int32_t *bias;         /* (outputs) exponent -20 */
-} scl_dense;
+    const int32_t *bias;   /* (rows) exponent -20 */
+} scl_matrix;
 
-/* Every variant of the one body in ops/dense.c: name, rows, cols, bytes of an index entry. */
-#define SCL_DENSE_LIST(X)                                                                          \
-    X(full, 1, 1, 0)                                                                               \
-    X(1x1_i8, 1, 1, 1)                                                                             \
-    X(1x1_i16, 1, 1, 2)                                                                            \
-    X(1x4_i8, 1, 4, 1)                                                                             \
-    X(1x4_i16, 1, 4, 2)                                                                            \
-    X(4x1_i8, 4, 1, 1)                                                                             \
-    X(4x1_i16, 4, 1, 2)
+/* What learning writes: the memory behind a trainable layer's `weights` and `bias`, or,
+ * where a batch gathers before it is applied, sums in the same layout. */
+typedef struct scl_masters {
+    int16_t *master;
+    int32_t *bias;
+} scl_masters;
 
-/* forward: x (inputs) -> out (outputs).
- * input_grad: d (outputs) -> v int32 (inputs), exponent e_w + d.e, with the weights
- *     as they are: call it before weight_update. Outputs without error are skipped.
- * weight_update: masters and biases learn from error d (outputs) and input x (inputs).
- * hash: CRC-32 over masters (and, if sparse, mask bits) in canonical dense order. */
-#define SCL_DENSE_DECLARE(name, rows, cols, index_bytes)                                           \
-    void scl_dense_forward_##name(const scl_dense *l, scl_vec x, scl_output *out);                 \
-    void scl_dense_input_grad_##name(const scl_dense *l, scl_vec d, int32_t *v);                   \
-    void scl_dense_weight_update_##name(const scl_dense *l, scl_vec d, scl_vec x,                  \
-                                        const scl_config *config);                                 \
-    uint32_t scl_dense_hash_##name(const scl_dense *l, uint32_t crc);
-SCL_DENSE_LIST(SCL_DENSE_DECLARE)
+typedef struct scl_gathered {
+    int32_t *weight; /* rsr(gradient, shift - 8) summed: exponent e_w - 16 */
+    int32_t *bias;   /* rsr(gradient, shift - 8) summed: exponent -28 */
+} scl_gathered;
+
+/* End of a batch: n masters (or biases) learn what was gathered, rsr(sum, 8), and the
+ * sums start again at 0. */
+void scl_apply_masters(int16_t *master, int32_t *gathered, uint32_t n);
+void scl_apply_biases(int32_t *bias, int32_t *gathered, uint32_t n);
+
+/* Every variant of the bodies in src/ops/matrix.h: name, R, C, bytes of an index entry, frozen. */
+#define SCL_TRAINABLE_LIST(X)                                                                      \
+    X(full, 1, 1, 0, false)                                                                        \
+    X(1x1_i8, 1, 1, 1, false)                                                                      \
+    X(1x1_i16, 1, 1, 2, false)                                                                     \
+    X(1x4_i8, 1, 4, 1, false)                                                                      \
+    X(1x4_i16, 1, 4, 2, false)                                                                     \
+    X(4x1_i8, 4, 1, 1, false)                                                                      \
+    X(4x1_i16, 4, 1, 2, false)
+#define SCL_FROZEN_LIST(X)                                                                         \
+    X(full_frozen, 1, 1, 0, true)                                                                  \
+    X(1x1_i8_frozen, 1, 1, 1, true)                                                                \
+    X(1x1_i16_frozen, 1, 1, 2, true)                                                               \
+    X(1x4_i8_frozen, 1, 4, 1, true)                                                                \
+    X(1x4_i16_frozen, 1, 4, 2, true)                                                               \
+    X(4x1_i8_frozen, 4, 1, 1, true)                                                                \
+    X(4x1_i16_frozen, 4, 1, 2, true)
+
+/* hash: CRC-32 over masters (and, if sparse, mask bits) in canonical dense order. */
+#define SCL_MATRIX_DECLARE(name, ...)                                                              \
+    uint32_t scl_matrix_hash_##name(const scl_matrix *m, uint32_t crc);
+SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
+#undef SCL_MATRIX_DECLARE
+
+/* ---- dense ----------------------------------------------------------------
+ * forward: x (fan_in) -> out (rows).
+ * input_grad: d (rows) -> v int32 (fan_in), exponent e_w + d.e, with the weights as
+ *     they are: call it before weight_update. Rows without error are skipped.
+ * weight_update: masters and biases learn from error d (rows) and input x (fan_in).
+ * weight_gather: the same gradients are added up instead, for a batch. */
+#define SCL_DENSE_DECLARE(name, ...)                                                               \
+    void scl_dense_forward_##name(const scl_matrix *m, scl_vec x, scl_output *out);                \
+    void scl_dense_input_grad_##name(const scl_matrix *m, scl_vec d, int32_t *v);
+SCL_TRAINABLE_LIST(SCL_DENSE_DECLARE)
+SCL_FROZEN_LIST(SCL_DENSE_DECLARE)
+#undef SCL_DENSE_DECLARE
+#define SCL_DENSE_DECLARE(name, ...)                                                               \
+    void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
+                                        scl_vec x, const scl_config *config);                      \
+    void scl_dense_weight_gather_##name(const scl_matrix *m, const scl_gathered *to, scl_vec d,    \
+                                        scl_vec x, const scl_config *config);
+SCL_TRAINABLE_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
 
-/* CRC-32 over what every layer adds to the state hash after its weights: biases
- * (n), weight exponent, and the scale (NULL for the last layer). */
-uint32_t scl_layer_hash(const int32_t *bias, uint32_t n, int e_w, const scl_scale *scale,
-                        uint32_t crc);
+/* ---- convolution ----------------------------------------------------------
+ * A kernel moved over a map with zeros around it. The matrix has a row an output
+ * channel and fan_in = kernel_h * kernel_w * channels. */
+
+typedef struct scl_window {
+    uint16_t in_h, in_w, channels;
+    uint16_t out_h, out_w;
+    uint8_t kernel_h, kernel_w;
+    uint8_t stride_h, stride_w;
+    uint8_t pad_top, pad_left;
+} scl_window;
+
+/* forward: x (in map) -> out (out_h, out_w, rows); patch: scratch int8 (fan_in).
+ * input_grad: d (out map) -> v int32 (in map), exponent e_w + d.e; patch: scratch
+ *     int32 (fan_in).
+ * weight_update: for each stored weight the sum over positions, then at once. */
+#define SCL_CONV2D_DECLARE(name, ...)                                                              \
+    void scl_conv2d_forward_##name(const scl_matrix *m, const scl_window *w, scl_vec x,            \
+                                   int8_t *patch, scl_output *out);                                \
+    void scl_conv2d_input_grad_##name(const scl_matrix *m, const scl_window *w, scl_vec d,         \
+                                      int32_t *patch, int32_t *v);
+SCL_TRAINABLE_LIST(SCL_CONV2D_DECLARE)
+SCL_FROZEN_LIST(SCL_CONV2D_DECLARE)
+#undef SCL_CONV2D_DECLARE
+#define SCL_CONV2D_DECLARE(name, ...)                                                              \
+    void scl_conv2d_weight_update_##name(const scl_matrix *m, const scl_window *w,                 \
+                                         const scl_masters *to, scl_vec d, scl_vec x,              \
+                                         const scl_config *config);                                \
+    void scl_conv2d_weight_gather_##name(const scl_matrix *m, const scl_window *w,                 \
+                                         const scl_gathered *to, scl_vec d, scl_vec x,             \
+                                         const scl_config *config);
+SCL_TRAINABLE_LIST(SCL_CONV2D_DECLARE)
+#undef SCL_CONV2D_DECLARE
+
+/* ---- depthwise convolution --------------------------------------------------
+ * One kernel a channel, never pruned, an exponent a channel. */
+
+typedef struct scl_depthwise {
+    const void *weights; /* (channels, kernel_h * kernel_w) masters or hi */
+    const int32_t *bias; /* (channels) */
+    const int8_t *e_w;   /* (channels) */
+    int8_t e_w_max;      /* their largest: input_grad gives v the exponent e_w_max + d.e */
+} scl_depthwise;
+
+void scl_depthwise_forward(const scl_depthwise *m, const scl_window *w, scl_vec x, scl_output *out);
+void scl_depthwise_forward_frozen(const scl_depthwise *m, const scl_window *w, scl_vec x,
+                                  scl_output *out);
+void scl_depthwise_input_grad(const scl_depthwise *m, const scl_window *w, scl_vec d, int32_t *v);
+void scl_depthwise_input_grad_frozen(const scl_depthwise *m, const scl_window *w, scl_vec d,
+                                     int32_t *v);
+void scl_depthwise_weight_update(const scl_depthwise *m, const scl_window *w, const scl_masters *to,
+                                 scl_vec d, scl_vec x, const scl_config *config);
+void scl_depthwise_weight_gather(const scl_depthwise *m, const scl_window *w,
+                                 const scl_gathered *to, scl_vec d, scl_vec x,
+                                 const scl_config *config);
+uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_t crc);
+
+/* ---- pools: keep the exponent ------------------------------------------------ */
+
+/* Bits of a max pool's index entry: which position of the window won. */
+static inline uint32_t scl_pool_index_bits(const scl_window *w)
+{
+    return w->kernel_h * w->kernel_w <= 4 ? 2u : 4u;
+}
+
+/* index: (out values) entries of scl_pool_index_bits, packed, lowest bits first; NULL
+ * if not needed. Ties go to the first position; padding never wins. */
+void scl_max_pool_forward(const scl_window *w, const int8_t *x, int8_t *q, uint8_t *index);
+void scl_max_pool_input_grad(const scl_window *w, const int8_t *d, const uint8_t *index,
+                             int32_t *v);
+/* reciprocal = floor((32768 + P / 2) / P), P positions a window; the gradient's
+ * exponent is d.e - 15. */
+void scl_avg_pool_forward(const scl_window *w, int32_t reciprocal, const int8_t *x, int8_t *q);
+void scl_avg_pool_input_grad(const scl_window *w, int32_t reciprocal, const int8_t *d, int32_t *v);
+
+/* ---- residual -------------------------------------------------------------- */
+
+/* a (n) + b (n) -> out; all three share one exponent. Its gradient is the error itself. */
+void scl_add_forward(const int8_t *a, const int8_t *b, uint32_t n, scl_output *out);
 
 /* ---- loss and errors ----------------------------------------------------- */
 
 /* Softmax cross entropy: logits z int16 (n), unit 1/32 -> g int32 (n), exponent
- * SCL_LOSS_EXPONENT: softmax(z) - onehot(label). */
-void scl_softmax_ce_grad(const int16_t *z, uint32_t n, uint8_t label, int32_t *g);
+ * SCL_LOSS_EXPONENT: softmax(z) - onehot(label). `classes`, if not NULL, (n) bits, says
+ * which classes take part (label among them); the others get 0. */
+void scl_softmax_ce_grad(const int16_t *z, uint32_t n, uint8_t label, const uint8_t *classes,
+                         int32_t *g);
 
-/* Normalise int32 errors v (n) of exponent *e to int8 mantissas q (n) and raise *e
- * accordingly. `positive`, if not NULL, is the ReLU mask (n bits), applied first.
- * Returns false, and leaves q and *e alone, when every error is 0. */
-bool scl_to_block_float(int32_t *v, const uint8_t *positive, uint32_t n, int8_t *q, int *e);
+/* DER's logit term: g (n) += floor((z - target) * 1024 / 2^shift), both unit 1/32. */
+void scl_logit_grad_add(const int16_t *z, const int16_t *target, uint32_t n, int shift, int32_t *g);
+
+/* The error of one tensor. `any` is false when there is none: whatever would follow is skipped. */
+typedef struct scl_error {
+    int8_t *q;
+    int e;
+    bool any;
+} scl_error;
+
+/* Errors that gather in one tensor before they are normalised. */
+typedef struct scl_sum {
+    int32_t *v; /* (n) */
+    uint32_t n;
+    int e;
+    bool any; /* v and e are set */
+} scl_sum;
+
+/* Where two branches meet: align both to the larger exponent and add. Nothing if the
+ * branch has no error. */
+void scl_sum_join(scl_sum *sum, const scl_sum *branch);
+void scl_sum_join_error(scl_sum *sum, const scl_error *branch);
+
+/* Apply the ReLU mask (n bits, or NULL), then normalise to int8 mantissas in q (n). q may
+ * lie at or before the memory of sum->v. */
+scl_error scl_sum_close(const scl_sum *sum, const uint8_t *positive, int8_t *q);
 
 #endif

@@ -4,7 +4,7 @@
  *
  *     static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS)];
  *     static scl_session session;
- *     static const scl_session_io io = {uart_write, cycle_count, "my board", 8};
+ *     static const scl_session_io io = {uart_write, instructions, stack_used, "my board", 8};
  *     scl_session_init(&session, &learner, &io, frame, sizeof frame);
  *     for (;;)
  *         scl_session_receive(&session, bytes, uart_read(bytes, sizeof bytes));
@@ -38,6 +38,9 @@ typedef struct scl_session_io {
     /* Instructions executed so far, modulo 2^32; called just before and after
      * each sample is learnt. Always 0 where they cannot be counted. */
     uint32_t (*instructions)(void);
+    /* Most bytes of stack in use at any one time since power-on; called for a
+     * STATS reply. 0 where it is not known. */
+    uint32_t (*stack_used)(void);
     const char *board; /* name, UTF-8; only SCL_BOARD_NAME_MAX bytes are told */
     /* Frames that may be on their way at once, 1 .. SCL_WINDOW_MAX: as many
      * SCL_WIRE_BYTES as the port can hold while a sample is learnt. */
@@ -45,8 +48,8 @@ typedef struct scl_session_io {
 } scl_session_io;
 
 #define SCL_BOARD_NAME_MAX 32u
-/* The longest reply, STATS: status, four u32, four u64, the link counters. */
-#define SCL_REPLY_BYTES SCL_SEAL_BYTES(1u + 4u * 4u + 4u * 8u + sizeof(scl_link_counters))
+/* The longest reply, STATS: status, five u32, four u64, the link counters. */
+#define SCL_REPLY_BYTES SCL_SEAL_BYTES(1u + 5u * 4u + 4u * 8u + sizeof(scl_link_counters))
 
 /* A reply that can be given again: kind of the request, status, predicted class. */
 typedef struct scl_session_reply {

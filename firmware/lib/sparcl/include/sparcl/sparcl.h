@@ -27,9 +27,9 @@
 #include "sparcl/error.h"
 
 /* Raised whenever generated code and runtime must be rebuilt together. */
-#define SCL_RUNTIME_VERSION 1
+#define SCL_RUNTIME_VERSION 2
 /* Raised whenever the meaning of the state block changes. */
-#define SCL_STATE_VERSION 1
+#define SCL_STATE_VERSION 2
 
 /* What the second training pass of a step does (docs/numerics.md, "One step"). */
 typedef enum scl_second_pass {
@@ -67,7 +67,8 @@ typedef struct scl_state {
     uint32_t step;        /* samples observed since reset */
     uint32_t seen;        /* samples offered to the replay buffer since reset */
     uint16_t tasks_begun; /* 0 before the first scl_begin_task */
-    uint16_t task_open;   /* 1 between begin and end of a task, else 0 */
+    uint8_t task_open;    /* 1 between begin and end of a task, else 0 */
+    uint8_t gathered;     /* steps of the open mini-batch, below scl_model.batch */
     scl_config config;
 } scl_state;
 
@@ -84,6 +85,7 @@ typedef struct scl_model {
     uint16_t replay_capacity; /* B, samples the replay buffer holds; 0: none */
     uint32_t replay_x_offset; /* bytes into the state: int8 (B, inputs) */
     uint32_t replay_y_offset; /* bytes into the state: uint8 (B) */
+    uint8_t batch;            /* steps a mini-batch gathers before it is applied; 1: at once */
     uint32_t macs_forward;    /* a pass, over stored weights */
     uint32_t macs_input_grad;
     uint32_t macs_weight_grad;
@@ -97,6 +99,8 @@ typedef struct scl_model {
     /* Loss, errors and updates for the sample last forwarded with train = true.
      * Returns false when the loss gradient was all zero. */
     bool (*backward)(void *state, void *arena, const int8_t *x, uint8_t label);
+    /* Learn what a mini-batch gathered; NULL when batch is 1. */
+    void (*apply)(void *state);
     /* CRC-32 of the layers in canonical order (docs/numerics.md, "State hash"). */
     uint32_t (*hash_layers)(const void *state, uint32_t crc);
 } scl_model;

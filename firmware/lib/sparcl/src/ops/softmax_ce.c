@@ -25,24 +25,40 @@ static const uint16_t exp_table[256] = {
     15,    14,    14,    13,    13,    12,    12,    12,    0,
 };
 
+static bool takes_part(const uint8_t *classes, uint32_t j)
+{
+    return classes == NULL || (classes[j >> 3] & 1u << (j & 7u)) != 0;
+}
+
 static uint32_t unnormalised(int32_t largest, int32_t z)
 {
     const int32_t k = largest - z;
     return exp_table[k < 255 ? k : 255];
 }
 
-void scl_softmax_ce_grad(const int16_t *z, uint32_t n, uint8_t label, int32_t *g)
+void scl_softmax_ce_grad(const int16_t *z, uint32_t n, uint8_t label, const uint8_t *classes,
+                         int32_t *g)
 {
-    int32_t largest = z[0];
-    for (uint32_t j = 1; j < n; j++) {
-        largest = z[j] > largest ? z[j] : largest;
+    int32_t largest = z[label];
+    for (uint32_t j = 0; j < n; j++) {
+        if (takes_part(classes, j) && z[j] > largest) {
+            largest = z[j];
+        }
     }
     uint32_t sum = 0;
     for (uint32_t j = 0; j < n; j++) {
-        sum += unnormalised(largest, z[j]);
+        sum += takes_part(classes, j) ? unnormalised(largest, z[j]) : 0u;
     }
     for (uint32_t j = 0; j < n; j++) {
-        g[j] = (int32_t)((unnormalised(largest, z[j]) << 15) / sum);
+        const uint32_t e = takes_part(classes, j) ? unnormalised(largest, z[j]) : 0u;
+        g[j] = (int32_t)((e << 15) / sum);
     }
     g[label] -= 1 << 15;
+}
+
+void scl_logit_grad_add(const int16_t *z, const int16_t *target, uint32_t n, int shift, int32_t *g)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        g[j] += (z[j] - target[j]) * 1024 >> shift;
+    }
 }

@@ -1,4 +1,4 @@
-"""`sparcl results`: the figures of docs/results, measured again and written with date, commit and command."""
+"""`sparcl results digits`: what the main job reaches, measured again and written with date, commit and command."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ ON_CHIP = "qemu_m4"
 _PAGE = """\
 # seq-digits: what the main job reaches
 
-Measured {date} at commit {commit} by `sparcl results` (`make results`): {n} seeds of `examples/digits` on the native
-board, each with its own pretrained network, and seed 0 on `{chip}`. The configuration was chosen on validation
-samples with seeds 100-104 (docs/results/tuning.md); no choice looked at the test part.
+Measured {date} at commit {commit} by `sparcl results digits` (`make results`): {n} seeds of
+`examples/digits` on the native board, each with its own pretrained network, and seed 0 on `{chip}`. The
+configuration was chosen on validation samples with seeds 100-104 ([tuning.md](tuning.md)); no choice looked at the
+test part.
 
 | what | measured | target |
 |---|---|---|
@@ -47,8 +48,8 @@ Every core's state hash is held equal to NumPy's by `tests/test_equality.py` in 
 """
 
 
-def results(out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results")) -> None:
-    """Measure the figures of docs/results again: 10 seeds on the native board, one on the emulated Cortex-M4."""
+def digits(out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results")) -> None:
+    """Handwritten digits: 10 seeds on the native board, one on the emulated Cortex-M4 (about 4 minutes)."""
     from sparcl_tools.pio import ROOT
 
     from ..report import accuracy_picture
@@ -62,7 +63,7 @@ def results(out: Annotated[Path, typer.Option(help="Folder of the results.")] = 
     measured = {
         "date": time.strftime("%Y-%m-%d"),
         "commit": versions["commit"],
-        "command": "sparcl results",
+        "command": "sparcl results digits",
         "summary": summary,
         ON_CHIP: chip,
     }

@@ -1,0 +1,145 @@
+/* Depthwise convolution; the NumPy twin is host/sparcl_mcu/ops/depthwise.py. */
+#include "window.h"
+
+#include "sparcl/crc32.h"
+
+SCL_INLINE int32_t weight(const scl_depthwise *m, uint32_t at, bool frozen)
+{
+    return frozen ? ((const int8_t *)m->weights)[at] : ((const int16_t *)m->weights)[at] >> 8;
+}
+
+SCL_INLINE void forward(const scl_depthwise *m, const scl_window *w, scl_vec x, scl_output *out,
+                        bool frozen)
+{
+    uint32_t o = 0;
+    scl_output_begin(out, (uint32_t)w->out_h * w->out_w * w->channels);
+    for (uint32_t y = 0; y < w->out_h; y++) {
+        for (uint32_t x0 = 0; x0 < w->out_w; x0++) {
+            for (uint32_t c = 0; c < w->channels; c++, o++) {
+                const int e_acc = m->e_w[c] + x.e;
+                int32_t acc = scl_rsr(m->bias[c], e_acc - SCL_BIAS_EXPONENT);
+                uint32_t at = c * w->kernel_h * w->kernel_w;
+                for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
+                    const int32_t row = window_row(w, y, ky);
+                    for (uint32_t kx = 0; kx < w->kernel_w; kx++, at++) {
+                        const int32_t col = window_col(w, x0, kx);
+                        if (window_inside(w, row, col)) {
+                            acc += weight(m, at, frozen) * x.q[window_at(w, row, col) + c];
+                        }
+                    }
+                }
+                scl_output_put(out, o, acc, out->exponent - e_acc);
+            }
+        }
+    }
+}
+
+SCL_INLINE void input_grad(const scl_depthwise *m, const scl_window *w, scl_vec d, int32_t *v,
+                           bool frozen)
+{
+    const uint32_t inputs = window_inputs(w);
+    const int8_t *ds = d.q;
+    memset(v, 0, inputs * sizeof *v);
+    for (uint32_t y = 0; y < w->out_h; y++) {
+        for (uint32_t x0 = 0; x0 < w->out_w; x0++, ds += w->channels) {
+            for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
+                const int32_t row = window_row(w, y, ky);
+                for (uint32_t kx = 0; kx < w->kernel_w; kx++) {
+                    const int32_t col = window_col(w, x0, kx);
+                    if (!window_inside(w, row, col)) {
+                        continue;
+                    }
+                    int32_t *to = v + window_at(w, row, col);
+                    for (uint32_t c = 0; c < w->channels; c++) {
+                        const uint32_t at = (c * w->kernel_h + ky) * w->kernel_w + kx;
+                        to[c] += weight(m, at, frozen) * ds[c];
+                    }
+                }
+            }
+        }
+    }
+    /* every channel to the largest exponent */
+    for (uint32_t i = 0; i < inputs; i += w->channels) {
+        for (uint32_t c = 0; c < w->channels; c++) {
+            v[i + c] = scl_rsr(v[i + c], m->e_w_max - m->e_w[c]);
+        }
+    }
+}
+
+void scl_depthwise_forward(const scl_depthwise *m, const scl_window *w, scl_vec x, scl_output *out)
+{
+    forward(m, w, x, out, false);
+}
+
+void scl_depthwise_forward_frozen(const scl_depthwise *m, const scl_window *w, scl_vec x,
+                                  scl_output *out)
+{
+    forward(m, w, x, out, true);
+}
+
+void scl_depthwise_input_grad(const scl_depthwise *m, const scl_window *w, scl_vec d, int32_t *v)
+{
+    input_grad(m, w, d, v, false);
+}
+
+void scl_depthwise_input_grad_frozen(const scl_depthwise *m, const scl_window *w, scl_vec d,
+                                     int32_t *v)
+{
+    input_grad(m, w, d, v, true);
+}
+
+SCL_INLINE void weight_grad(const scl_depthwise *m, const scl_window *w, sink to, scl_vec d,
+                            scl_vec x, const scl_config *config)
+{
+    const uint32_t positions = (uint32_t)w->out_h * w->out_w;
+    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + config->lr_exponent);
+    uint32_t at = 0;
+    for (uint32_t c = 0; c < w->channels; c++) {
+        const int shift = (m->e_w[c] - 8) - (d.e + x.e + config->lr_exponent);
+        int32_t sum = 0;
+        for (uint32_t p = 0; p < positions; p++) {
+            sum += d.q[p * w->channels + c];
+        }
+        sink_bias(to, c, config->lr_mantissa * sum, bias_shift);
+        for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
+            for (uint32_t kx = 0; kx < w->kernel_w; kx++) {
+                const int8_t *ds = d.q + c;
+                int32_t g = 0;
+                for (uint32_t y = 0; y < w->out_h; y++) {
+                    const int32_t row = window_row(w, y, ky);
+                    for (uint32_t x0 = 0; x0 < w->out_w; x0++, ds += w->channels) {
+                        const int32_t col = window_col(w, x0, kx);
+                        if (window_inside(w, row, col)) {
+                            g += *ds * x.q[window_at(w, row, col) + c];
+                        }
+                    }
+                }
+                sink_weight(to, at++, config->lr_mantissa * g, shift);
+            }
+        }
+    }
+}
+
+void scl_depthwise_weight_update(const scl_depthwise *m, const scl_window *w, const scl_masters *to,
+                                 scl_vec d, scl_vec x, const scl_config *config)
+{
+    weight_grad(m, w, SINK_UPDATE(to), d, x, config);
+}
+
+void scl_depthwise_weight_gather(const scl_depthwise *m, const scl_window *w,
+                                 const scl_gathered *to, scl_vec d, scl_vec x,
+                                 const scl_config *config)
+{
+    weight_grad(m, w, SINK_GATHER(to), d, x, config);
+}
+
+uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_t crc)
+{
+    const uint32_t n = (uint32_t)w->channels * w->kernel_h * w->kernel_w;
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t value = ((const int16_t *)m->weights)[i] - 128;
+        const uint8_t bytes[2] = {(uint8_t)value, (uint8_t)(value >> 8)};
+        crc = scl_crc32(crc, bytes, sizeof bytes);
+    }
+    return crc;
+}

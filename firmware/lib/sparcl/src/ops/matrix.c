@@ -1,0 +1,58 @@
+/* The state hash of a weight matrix: canonical dense order, whatever the layout. */
+#include "matrix.h"
+
+#include "sparcl/crc32.h"
+
+/* Is the block that starts at `input` stored? `b` is the first of the group not yet passed. */
+SCL_INLINE bool stored(const scl_matrix *m, uint32_t b, uint32_t end, uint32_t input, layout k)
+{
+    return k.index_bytes == 0 || (b < end && block_input(m, b, 0, k) == input);
+}
+
+SCL_INLINE uint32_t masters_hash(const scl_matrix *m, uint32_t crc, layout k)
+{
+    for (uint32_t o = 0; o < m->rows; o++) {
+        const uint32_t end = first_block(m, o / k.rows + 1, k);
+        uint32_t b = first_block(m, o / k.rows, k);
+        for (uint32_t i = 0; i < m->fan_in; i += k.cols) {
+            const bool here = stored(m, b, end, i, k);
+            for (uint32_t c = 0; c < k.cols; c++) {
+                const uint32_t at = (b * k.rows + o % k.rows) * k.cols + c;
+                const int32_t value = here ? ((const int16_t *)m->weights)[at] - 128 : 0;
+                const uint8_t bytes[2] = {(uint8_t)value, (uint8_t)(value >> 8)};
+                crc = scl_crc32(crc, bytes, sizeof bytes);
+            }
+            b += here;
+        }
+    }
+    return crc;
+}
+
+/* Mask bits run on over row ends and are padded at the layer's end. */
+SCL_INLINE uint32_t mask_hash(const scl_matrix *m, uint32_t crc, layout k)
+{
+    uint8_t byte = 0;
+    uint32_t bits = 0;
+    for (uint32_t o = 0; o < m->rows; o++) {
+        const uint32_t end = first_block(m, o / k.rows + 1, k);
+        uint32_t b = first_block(m, o / k.rows, k);
+        for (uint32_t i = 0; i < m->fan_in; i++) {
+            const bool here = stored(m, b, end, i - i % k.cols, k);
+            byte = (uint8_t)(byte | (uint32_t)here << (bits & 7u));
+            if ((++bits & 7u) == 0) {
+                crc = scl_crc32(crc, &byte, 1);
+                byte = 0;
+            }
+            b += here && i % k.cols == k.cols - 1;
+        }
+    }
+    return (bits & 7u) == 0 ? crc : scl_crc32(crc, &byte, 1);
+}
+
+#define DEFINE(name, r, c, ib, fr)                                                                 \
+    uint32_t scl_matrix_hash_##name(const scl_matrix *m, uint32_t crc)                             \
+    {                                                                                              \
+        crc = masters_hash(m, crc, LAYOUT(r, c, ib, fr));                                          \
+        return (ib) == 0 ? crc : mask_hash(m, crc, LAYOUT(r, c, ib, fr));                          \
+    }
+SCL_TRAINABLE_LIST(DEFINE)

@@ -1,0 +1,134 @@
+"""`sparcl plan`: what a network will occupy on a board, before anything is compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ..boards.catalogue import BoardFacts, find
+from ..errors import SparclError
+
+if TYPE_CHECKING:
+    from sparcl_tools.plan import MemoryPlan
+
+SESSION_BYTES = 264  # the streaming firmware's own variables besides one frame of a sample; a test measures them
+STACK_BYTES = 2048  # assumed where no linker script of ours sets it aside
+CODE_BYTES = 20_000  # what runtime, session and port need at most
+LARGEST = 5
+
+
+class PlanError(SparclError):
+    """A network does not fit a board, or its plan cannot be drawn."""
+
+
+def plan(
+    network: Annotated[Path, typer.Argument(help="Network file, such as network.sparcl.")],
+    board: Annotated[str, typer.Option("--board", help="Board, as listed by `sparcl boards`.")] = "native",
+    replay: Annotated[int, typer.Option(min=0, max=65535, help="Samples the replay buffer holds.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, max=255, help="Steps gathered before they are applied.")] = 1,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the arena over the steps into this SVG file.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the memory plan of a network: state, arena, what sets the peak, and whether it fits the board."""
+    from sparcl_tools.plan import plan as make_plan
+
+    from ..network_file import load
+
+    facts = find(board)
+    net = load(network)
+    memory = make_plan(net, replay, batch)
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 120  # a file has room for a line a buffer
+    console.print(_state_table(memory))
+    console.print(_arena_table(memory))
+    console.print(_peak(memory), markup=False)
+    if picture is not None:
+        _draw(memory, picture)
+        console.print(f"Wrote {picture}", markup=False)
+    _verdict(memory, net.inputs, facts, console)
+
+
+def _state_table(memory: MemoryPlan) -> Table:
+    table = Table(f"state, {_count(memory.state_bytes)} bytes: what is learnt", "bytes", box=SIMPLE_HEAD)
+    table.columns[1].justify = "right"
+    for field in sorted(memory.state, key=lambda field: -field.bytes):
+        table.add_row(field.what, _count(field.bytes))
+    return table
+
+
+def _arena_table(memory: MemoryPlan) -> Table:
+    title = f"arena, {_count(memory.arena_bytes)} bytes: scratch"
+    table = Table(title, "offset", "bytes", "first step", "last step", box=SIMPLE_HEAD)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for b in memory.arena:
+        table.add_row(b.what, _count(b.offset), _count(b.bytes), memory.steps[b.first], memory.steps[b.last])
+    return table
+
+
+def _peak(memory: MemoryPlan) -> str:
+    step = max(range(len(memory.steps)), key=memory.alive)
+    largest = _listed([(b.what, b.bytes) for b in memory.arena if b.first <= step <= b.last])
+    return f"Most of the arena is needed in step “{memory.steps[step]}”, {_count(memory.alive(step))} bytes: {largest}"
+
+
+def _draw(memory: MemoryPlan, picture: Path) -> None:
+    from ..report import plots
+
+    shown = memory.to_dict()
+    drawing = plots.standalone(plots.arena(shown["steps"], shown["arena"], shown["arena_bytes"]), 960)
+    try:
+        picture.write_text(drawing, encoding="utf-8")
+    except OSError as error:
+        raise PlanError(f"cannot write {picture}: {error}") from None
+
+
+def _verdict(memory: MemoryPlan, inputs: int, facts: BoardFacts, console: Console) -> None:
+    """Say what is needed and what there is. Raises PlanError when it does not fit."""
+    stack = facts.stack_bytes or (STACK_BYTES if facts.ram_bytes is not None else 0)
+    parts = {
+        "state": memory.state_bytes,
+        "arena": memory.arena_bytes,
+        "session": SESSION_BYTES + inputs,
+        "stack": stack,
+    }
+    needed, flash = sum(parts.values()), memory.constant_bytes
+    added = " + ".join(f"{name} {_count(size)}" for name, size in parts.items() if size)
+    console.print(f"RAM needed: {_count(needed)} bytes = {added}", markup=False)
+    console.print(
+        f"Flash needed: {_count(flash)} bytes of tables, and at most {_count(CODE_BYTES)} of code", markup=False
+    )
+    if facts.ram_bytes is None or facts.flash_bytes is None:
+        console.print(f"Board {facts.name} sets no limit", markup=False)
+        return
+    lacking = []
+    if needed > facts.ram_bytes:
+        largest = _listed([*memory.rows(), ("session", parts["session"]), ("stack", stack)])
+        lacking.append(f"{_count(needed)} bytes of RAM, {_count(facts.ram_bytes)} are available (largest: {largest})")
+    if flash + CODE_BYTES > facts.flash_bytes:
+        lacking.append(f"{_count(flash + CODE_BYTES)} bytes of flash, {_count(facts.flash_bytes)} are available")
+    if lacking:
+        raise PlanError(
+            f"the network does not fit board {facts.name!r}: it needs {' and '.join(lacking)}. Choose a smaller replay "
+            "buffer, freeze more layers (freeze_until), a lower density, or a larger board (sparcl boards)"
+        )
+    console.print(
+        f"It fits {facts.name}: {_count(facts.ram_bytes - needed)} of {_count(facts.ram_bytes)} bytes of RAM are left"
+        + ("" if facts.stack_bytes else "; its Arduino core takes some of them"),
+        markup=False,
+    )
+
+
+def _listed(parts: list[tuple[str, int]]) -> str:
+    """The largest of them with their bytes."""
+    return "; ".join(f"{what}: {_count(size)}" for what, size in sorted(parts, key=lambda part: -part[1])[:LARGEST])
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"

@@ -1,0 +1,23 @@
+"""Generate small models of every operator for `make lint` to look at: python tests/lint_models.py FOLDER."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from helpers import random_graph_network
+from sparcl_mcu import design
+from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.sparsity import Block
+from sparcl_tools.generate import generate
+
+MODELS = {
+    "mlp": design.mlp((8, 8), 10, (16,), 0.5, Block(4, 1)),
+    "lenet": design.lenet((8, 8), 10, density=0.5, block=Block(1, 4)),
+    "ds_cnn": design.ds_cnn((8, 8), 4, density=0.25),
+    "resnet8": design.freeze_until(design.resnet8((8, 8, 3), 4, density=0.25), "stage3_conv1"),
+}
+
+for name, graph in MODELS.items():
+    network = random_graph_network(graph, 0)
+    generate(network, Path(sys.argv[1]) / name, replay_capacity=4, settings=LearnSettings())

@@ -1,0 +1,83 @@
+"""Do the kernel tests notice? Each mutation changes one thing in a copy of the C runtime; its test file must fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from helpers import REPO
+
+
+class Mutation(NamedTuple):
+    what: str
+    file: str  # below the runtime
+    old: str
+    new: str
+    test: str  # tests/test_<test>.py
+
+
+MUTATIONS = [
+    Mutation("nothing", "src/ops/pool.c", "best = -128", "best = -128", "pool"),
+    Mutation("rounding: rsr drops the half", "include/sparcl/numerics.h", " + ((v >> (shift - 1)) & 1)", "", "dense"),
+    Mutation(
+        "rounding: average pool", "src/ops/pool.c", "scl_rsr(sum * reciprocal, 15)", "sum * reciprocal >> 15", "pool"
+    ),
+    Mutation(
+        "rounding: softmax to 8 bits", "src/ops/softmax_ce.c", "(e << 15) / sum", "((e << 8) / sum) << 7", "softmax_ce"
+    ),
+    Mutation(
+        "rounding: DER++ towards zero", "src/ops/softmax_ce.c", "* 1024 >> shift", "* 1024 / (1 << shift)", "softmax_ce"
+    ),
+    Mutation(
+        "saturation: -128",
+        "src/ops/output.h",
+        "(int8_t)scl_sat(q, 127)",
+        "(int8_t)(q > 127 ? 127 : q < -128 ? -128 : q)",
+        "conv2d",
+    ),
+    Mutation("saturation: add does not count", "src/ops/output.h", "|| q < -127", "", "add"),
+    Mutation(
+        "exponent: bias", "src/ops/matrix.h", "e_acc - SCL_BIAS_EXPONENT", "e_acc - SCL_BIAS_EXPONENT + 1", "dense"
+    ),
+    Mutation("exponent: update", "src/ops/conv2d.c", "(m->e_w - 8)", "(m->e_w - 7)", "conv2d"),
+    Mutation("exponent: a channel's", "src/ops/depthwise.c", "m->e_w_max - m->e_w[c]", "0", "depthwise"),
+    Mutation("exponent: join", "src/ops/error_sum.c", "branch->e > sum->e ? branch->e : sum->e", "sum->e", "error_sum"),
+    Mutation("exponent: normalise", "src/ops/error_sum.c", "sum->e + shift", "sum->e", "error_sum"),
+    Mutation("padding: rows", "src/ops/window.h", "ky) - w->pad_top", "ky) - w->pad_top / 2", "conv2d"),
+    Mutation(
+        "padding: not zero", "src/ops/conv2d.c", "memset(to, 0, w->channels)", "memset(to, 1, w->channels)", "conv2d"
+    ),
+    Mutation("padding: left is top", "src/ops/window.h", "kx) - w->pad_left", "kx) - w->pad_top", "depthwise"),
+    Mutation("padding: wins", "src/ops/pool.c", "best = -128", "best = 0", "pool"),
+    Mutation("ReLU mask", "src/ops/output.h", "acc <= 0", "acc < 0", "add"),
+    Mutation("tie", "src/ops/pool.c", "+ c] > best", "+ c] >= best", "pool"),
+    Mutation("hash of a masked weight", "src/ops/matrix.c", "- 128 : 0", "- 128 : -128", "dense"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[m.what for m in MUTATIONS])
+def test_a_mutation_of_the_c_code_fails_a_test(mutation: Mutation, tmp_path: Path) -> None:
+    for part in ("tests", "firmware/lib/sparcl"):
+        shutil.copytree(REPO / part, tmp_path / part)
+    path = tmp_path / "firmware/lib/sparcl" / mutation.file
+    text = path.read_text()
+    assert text.count(mutation.old) == 1
+    path.write_text(text.replace(mutation.old, mutation.new))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/test_{mutation.test}.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{REPO / 'host'}{os.pathsep}{REPO / 'tools'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    survives = mutation.what == "nothing"  # the copy itself must work, or every mutation would seem to be noticed
+    assert done.returncode == (0 if survives else 1), done.stdout
+    assert ": error: " not in done.stdout, done.stdout  # the compiler refused it, so no test has seen it

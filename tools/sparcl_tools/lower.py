@@ -1,0 +1,298 @@
+"""From a graph to straight-line C: the steps of one training pass, the buffers each uses, and its lines.
+
+The planner reads which buffers are alive in which steps, the generator prints the lines. Names of C variables:
+m_X the weights of layer X, w_X its window, d_X the error of its output, s_X the sum that error is made from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sparcl_mcu import ops
+from sparcl_mcu.errors import SparclError
+from sparcl_mcu.graph import INPUT, Node, size
+from sparcl_mcu.network import Network
+
+from .layout import index_bytes
+
+
+class LowerError(SparclError):
+    """A graph whose names clash in C."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A buffer of the arena before it is placed. over: a buffer it may overwrite from the front while that is read."""
+
+    name: str
+    what: str
+    bytes: int
+    type: str
+    over: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Part of a training pass: its C lines, and the names of the buffers it reads or writes."""
+
+    name: str
+    uses: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+@dataclass
+class Program:
+    """forward runs for predictions too; learn only when training."""
+
+    forward: list[Step] = field(default_factory=list)
+    learn: list[Step] = field(default_factory=list)
+    buffers: dict[str, Scratch] = field(default_factory=dict)
+
+    def steps(self) -> list[Step]:
+        return self.forward + self.learn
+
+
+def lower(network: Network, batch: int = 1) -> Program:
+    """Steps in the order of docs/numerics.md: forward, loss, then from the last layer down."""
+    return _Lowering(network, batch).run()
+
+
+def kernel(network: Network, node: Node) -> str:
+    """The suffix of the kernels that suit a dense or convolution layer's storage."""
+    width = index_bytes(network.weights[node.name], node.block)
+    return (f"{node.block}_i{8 * width}" if width else "full") + ("_frozen" if node.frozen else "")
+
+
+class _Lowering:
+    def __init__(self, network: Network, batch: int) -> None:
+        self.network = network
+        self.batch = batch
+        self.graph = network.graph
+        self.program = Program()
+        self.parts: dict[str, list[str]] = {}  # by tensor: C names of sums (s_...) and errors (d_...) that meet in it
+        self.sum_buffer: dict[str, str] = {}  # by C name of a sum: the buffer it lies in
+        self.error_buffer: dict[str, str] = {}  # by tensor: the buffer its error lies in
+
+    def run(self) -> Program:
+        for node in self.graph.nodes:
+            self._forward(node)
+        self._loss(self.graph.nodes[-1])
+        for node in reversed(self.graph.nodes):
+            if node.name in self.graph.learns:
+                self._backward(node)
+        return self.program
+
+    # ---- small helpers
+
+    def _buffer(self, name: str, what: str, size_bytes: int, c_type: str, over: str | None = None) -> str:
+        if name in self.program.buffers:
+            raise LowerError(f"two buffers would be called {name!r}; rename one of the layers whose names start alike")
+        self.program.buffers[name] = Scratch(name, what, size_bytes, c_type, over)
+        return name
+
+    def _at(self, buffer: str) -> str:
+        return f"{buffer.upper()}(a)"
+
+    def _values(self, tensor: str) -> str:
+        return "x" if tensor == INPUT else self._at(f"{tensor}_q")
+
+    def _map_uses(self, *tensors: str) -> list[str]:
+        return [f"{t}_q" for t in tensors if t != INPUT]
+
+    def _exponent(self, tensor: str) -> str:
+        scale = self.graph.scales[tensor]
+        return str(self.network.exponents[scale]) if self.graph.scale_fixed(scale) else f"s->{scale}_scale.exponent"
+
+    def _vec(self, tensor: str) -> str:
+        return f"(scl_vec){{{self._values(tensor)}, {self._exponent(tensor)}}}"
+
+    def _size(self, tensor: str) -> int:
+        return size(self.graph.shapes[tensor])
+
+    def _weights_line(self, node: Node) -> str:
+        kind = "scl_depthwise" if node.op == "depthwise" else "scl_matrix"
+        return f"const {kind} m_{node.name} = layer_{node.name}({'' if node.frozen else 's'});"
+
+    # ---- forward
+
+    def _forward(self, node: Node) -> None:
+        name, n = node.name, self._size(node.name)
+        uses, lines = self._map_uses(*node.sources), []
+        if node is self.graph.nodes[-1]:
+            uses.append(self._buffer("logits", "logits, int16", 2 * n, "int16_t"))
+            lines.append(f"scl_output o_{name} = {{.exponent = SCL_LOGIT_EXPONENT, .logits = LOGITS(a)}};")
+        else:
+            uses.append(self._buffer(f"{name}_q", f"{name} outputs, int8", n, "int8_t"))
+            positive = "NULL"
+            if node.relu and name in self.graph.learns:
+                uses.append(self._buffer(f"{name}_positive", f"{name} ReLU mask", -(-n // 8), "uint8_t"))
+                positive = self._at(f"{name}_positive")
+            if node.op not in ("max_pool", "avg_pool"):
+                lines.append(
+                    f"scl_output o_{name} = {{.exponent = {self._exponent(name)}, "
+                    f".relu = {'true' if node.relu else 'false'}, .q = {self._at(f'{name}_q')}, "
+                    f".positive = {positive}}};"
+                )
+        call, more = self._forward_call(node)
+        if node.weighted:
+            lines.append(self._weights_line(node))
+        scale = self.graph.scales.get(name)
+        lines.append(call)
+        if scale and not self.graph.scale_fixed(scale) and (node.weighted or node.op == "add"):
+            lines += ["if (train) {", f"    s->{scale}_scale.saturated += o_{name}.saturated;", "}"]
+        self.program.forward.append(Step(f"{name} forward", tuple(uses + more), tuple(lines)))
+
+    def _forward_call(self, node: Node) -> tuple[str, list[str]]:
+        """The kernel call and the scratch it uses."""
+        name, source = node.name, node.sources[0]
+        if node.op == "dense":
+            return f"scl_dense_forward_{kernel(self.network, node)}(&m_{name}, {self._vec(source)}, &o_{name});", []
+        if node.op == "conv2d":
+            patch, more = "NULL", []
+            if node.window and node.window.kernel != (1, 1):
+                more = [self._buffer(f"{name}_patch", f"{name} patch, int8", self.graph.fan_in(node), "int8_t")]
+                patch = self._at(more[0])
+            suffix = kernel(self.network, node)
+            return f"scl_conv2d_forward_{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, {patch}, &o_{name});", more
+        if node.op == "depthwise":
+            suffix = "_frozen" if node.frozen else ""
+            return f"scl_depthwise_forward{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, &o_{name});", []
+        if node.op == "max_pool":
+            index, more = "NULL", []
+            if source in self.graph.learns and node.window:
+                bits = 2 if node.window.kernel[0] * node.window.kernel[1] <= 4 else 4
+                count = -(-self._size(name) * bits // 8)
+                more = [self._buffer(f"{name}_index", f"{name} winners", count, "uint8_t")]
+                index = self._at(more[0])
+            return (
+                f"scl_max_pool_forward(&w_{name}, {self._values(source)}, {self._at(f'{name}_q')}, {index});",
+                more,
+            )
+        if node.op == "avg_pool":
+            return (
+                f"scl_avg_pool_forward(&w_{name}, {self._reciprocal(node)}, {self._values(source)}, "
+                f"{self._at(f'{name}_q')});",
+                [],
+            )
+        a, b = (self._values(s) for s in node.sources)
+        return f"scl_add_forward({a}, {b}, {self._size(name)}, &o_{name});", []
+
+    def _reciprocal(self, node: Node) -> int:
+        operator = ops.OPERATORS[node.op]
+        assert isinstance(operator, ops.AveragePool)
+        return operator.reciprocal(node)
+
+    # ---- backward
+
+    def _loss(self, head: Node) -> None:
+        name, n = head.name, self._size(head.name)
+        v = self._buffer(f"{name}_v", f"{name} errors, int32", 4 * n, "int32_t")
+        self.parts[name] = [f"s_{name}"]
+        self.sum_buffer[f"s_{name}"] = v
+        lines = [
+            f"const scl_sum s_{name} = {{{self._at(v)}, {n}, SCL_LOSS_EXPONENT, true}};",
+            f"scl_softmax_ce_grad(LOGITS(a), {n}, label, NULL, {self._at(v)});",
+        ]
+        self.program.learn.append(Step("loss", ("logits", v), tuple(lines)))
+
+    def _backward(self, node: Node) -> None:
+        self._error(node)
+        for source in node.sources:
+            if source in self.graph.learns:
+                self._input_error(node, source)
+        if node.weighted and not node.frozen:
+            self._update(node)
+
+    def _error(self, node: Node) -> None:
+        """What meets in a layer's output becomes its error d_X."""
+        name, parts = node.name, self.parts[node.name]
+        uses = [self.error_buffer[p[2:]] for p in parts if p.startswith("d_")]
+        if len(parts) == 1 and uses and not node.relu:
+            self.error_buffer[name] = uses[0]
+            self.program.learn.append(Step(f"{name} error", tuple(uses), (f"const scl_error d_{name} = {parts[0]};",)))
+            return
+        lines = []
+        sums = [p for p in parts if p.startswith("s_")]
+        if not sums:
+            v = self._buffer(f"{name}_v", f"{name} errors, int32", 4 * self._size(name), "int32_t")
+            lines.append(f"scl_sum s_{name} = {{{self._at(v)}, {self._size(name)}, 0, false}};")
+            sums = [f"s_{name}"]
+            self.sum_buffer[sums[0]] = v
+        for part in parts:
+            if part != sums[0]:
+                function = "scl_sum_join" if part.startswith("s_") else "scl_sum_join_error"
+                lines.append(f"{function}(&{sums[0]}, &{part});")
+        uses += [self.sum_buffer[s] for s in sums]
+        positive = "NULL"
+        if node.relu:
+            uses.append(f"{name}_positive")
+            positive = self._at(f"{name}_positive")
+        d = self._buffer(f"{name}_d", f"{name} errors, int8", self._size(name), "int8_t", over=self.sum_buffer[sums[0]])
+        uses.append(d)
+        self.error_buffer[name] = d
+        lines.append(f"const scl_error d_{name} = scl_sum_close(&{sums[0]}, {positive}, {self._at(d)});")
+        if node is self.graph.nodes[-1]:
+            lines += [f"if (!d_{name}.any) {{", "    return false;", "}"]
+        self.program.learn.append(Step(f"{name} error", tuple(uses), tuple(lines)))
+
+    def _input_error(self, node: Node, source: str) -> None:
+        parts = self.parts.setdefault(source, [])
+        if node.op == "add":
+            parts.append(f"d_{node.name}")
+            return
+        suffix = "_2" if any(p.startswith("s_") for p in parts) else ""
+        n = self._size(source)
+        v = self._buffer(f"{source}_v{suffix}", f"{source} errors, int32", 4 * n, "int32_t")
+        total = f"s_{source}{suffix}"
+        parts.append(total)
+        self.sum_buffer[total] = v
+        call, raised, more = self._input_grad_call(node, self._at(v))
+        lines = [self._weights_line(node)] if node.weighted else []
+        lines += [
+            f"scl_sum {total} = {{{self._at(v)}, {n}, d_{node.name}.e + {raised}, d_{node.name}.any}};",
+            f"if (d_{node.name}.any) {{",
+            f"    {call}",
+            "}",
+        ]
+        uses = (self.error_buffer[node.name], v, *more)
+        self.program.learn.append(Step(f"{node.name} input gradient", uses, tuple(lines)))
+
+    def _input_grad_call(self, node: Node, v: str) -> tuple[str, str, list[str]]:
+        """Kernel call, what it adds to the exponent, and the scratch it uses."""
+        name = node.name
+        d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
+        if node.op == "dense":
+            return f"scl_dense_input_grad_{kernel(self.network, node)}(&m_{name}, {d}, {v});", f"m_{name}.e_w", []
+        if node.op == "conv2d":
+            patch, more = "NULL", []
+            if node.window and node.window.kernel != (1, 1):
+                fan_in = self.graph.fan_in(node)
+                more = [self._buffer(f"{name}_patch_v", f"{name} patch errors, int32", 4 * fan_in, "int32_t")]
+                patch = self._at(more[0])
+            suffix = kernel(self.network, node)
+            return (
+                f"scl_conv2d_input_grad_{suffix}(&m_{name}, &w_{name}, {d}, {patch}, {v});",
+                f"m_{name}.e_w",
+                more,
+            )
+        if node.op == "depthwise":
+            suffix = "_frozen" if node.frozen else ""
+            return f"scl_depthwise_input_grad{suffix}(&m_{name}, &w_{name}, {d}, {v});", f"m_{name}.e_w_max", []
+        if node.op == "max_pool":
+            index = f"{name}_index"
+            return f"scl_max_pool_input_grad(&w_{name}, d_{name}.q, {self._at(index)}, {v});", "0", [index]
+        return f"scl_avg_pool_input_grad(&w_{name}, {self._reciprocal(node)}, d_{name}.q, {v});", "-15", []
+
+    def _update(self, node: Node) -> None:
+        name, source = node.name, node.sources[0]
+        verb, where = "update", f"&(scl_masters){{s->{name}_master, s->{name}_bias}}"
+        if self.batch > 1:
+            verb, where = "gather", f"&(scl_gathered){{s->{name}_gathered, s->{name}_bias_gathered}}"
+        d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
+        window = "" if node.op == "dense" else f"&w_{name}, "
+        suffix = "" if node.op == "depthwise" else f"_{kernel(self.network, node)}"
+        call = f"scl_{node.op}_weight_{verb}{suffix}(&m_{name}, {window}{where}, {d}, {self._vec(source)}, config);"
+        lines = [] if source in self.graph.learns else [self._weights_line(node)]
+        lines += [f"if (d_{name}.any) {{", f"    {call}", "}"]
+        uses = (self.error_buffer[name], *self._map_uses(source))
+        self.program.learn.append(Step(f"{name} update", uses, tuple(lines)))
