@@ -14,7 +14,7 @@ CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enabl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor results sizes clean
+.PHONY: help setup demo test lint format doctor results results-operators sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers import RUNTIME, WARNINGS, random_graph_network, random_network
 from sparcl_mcu.design import NETWORKS, cnn_s, freeze_until
@@ -15,7 +17,8 @@ from sparcl_mcu.graph import INPUT, Graph, Node
 from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.sparsity import Block
 from sparcl_tools.generate import RUNTIME_VERSION, GenerateError, generate, model_hash
-from sparcl_tools.plan import MemoryPlan, plan
+from sparcl_tools.lower import LowerError
+from sparcl_tools.plan import Buffer, MemoryPlan, PlanError, plan
 
 SHAPES = {"mlp": (6, 4), "cnn_1d": (16, 3), "resnet8": (8, 8, 3)}
 
@@ -94,8 +97,13 @@ def overlapping(memory: MemoryPlan) -> list[tuple[str, str]]:
         for b in memory.arena[i + 1 :]
         if a.first <= b.last and b.first <= a.last
         if a.offset < b.offset + b.bytes and b.offset < a.offset + a.bytes
-        if not ((a.over == b.name and a.first == b.last) or (b.over == a.name and b.first == a.last))
+        if not (overwrites(a, b) or overwrites(b, a))
     ]
+
+
+def overwrites(d: Buffer, v: Buffer) -> bool:
+    """Is d made from v, from the front, in the last step that reads v?"""
+    return d.over == v.name and d.first == v.last and d.offset <= v.offset
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -111,6 +119,32 @@ def test_buffers_alive_together_never_overlap(kind: str) -> None:
         peak = max(memory.alive(step) for step in range(len(memory.steps)))
         assert peak <= memory.arena_bytes < sum(b.bytes for b in memory.arena)
         assert memory.arena_bytes <= 1.25 * peak
+
+
+@given(st.lists(st.integers(2, 40), min_size=2, max_size=7))
+def test_layers_that_widen_and_narrow_never_overlap(sizes: list[int]) -> None:
+    assert not overlapping(plan(random_network(0, sizes=tuple(sizes), density=1.0), 4))
+
+
+def test_an_error_over_the_middle_of_its_sum_would_be_noticed() -> None:
+    """It would overwrite sums not yet read. What a first version of the planner did, for layers larger than below."""
+    memory = plan(random_network(0, sizes=(10, 8, 16, 5), density=1.0), 4)
+    v = next(b for b in memory.arena if b.name == "fc2_v")
+    moved = tuple(
+        dataclasses.replace(b, offset=v.offset + 16) if b.over == v.name else b for b in memory.arena if b.name != "x"
+    )
+    assert overlapping(dataclasses.replace(memory, arena=moved))
+
+
+def test_names_that_clash_in_c_are_refused() -> None:
+    def chain(*names: str) -> Graph:
+        nodes = [Node(n, "dense", (s,), 4, relu=True) for s, n in zip((INPUT, *names), names, strict=False)]
+        return Graph((1, 1, 4), (*nodes, Node("head", "dense", (names[-1],), 3)))
+
+    with pytest.raises(LowerError, match="rename"):
+        plan(random_graph_network(chain("conv", "Conv"), 0), 1)
+    with pytest.raises(PlanError, match="rename"):
+        plan(random_graph_network(chain("fc", "fc_bias"), 0), 1, batch=3)
 
 
 def test_a_lifetime_cut_short_would_be_noticed() -> None:

@@ -10,9 +10,11 @@ import pytest
 from helpers import every_operator, random_graph_network, random_network, random_samples
 from native import Program
 from sparcl_mcu import numerics as nx
+from sparcl_mcu.design import lenet, mlp
 from sparcl_mcu.learners.base import LearnerError, LearnSettings, SecondPass
 from sparcl_mcu.learners.float_twin import FloatTwin
 from sparcl_mcu.learners.simulated import SimulatedLearner, apply_update
+from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
 
 CASES = [
@@ -44,12 +46,23 @@ def test_c_equals_numpy_after_every_task(tmp_path: Path, block: Block, density: 
     assert learner.moved() > 0.2
 
 
+@pytest.mark.parametrize("name", ["mlp", "lenet"])
+def test_layers_larger_than_the_one_below_equal_numpy(name: str, tmp_path: Path) -> None:
+    """Their errors are the largest buffers of the arena: where the planner once let live buffers overlap."""
+    graphs = {"mlp": mlp((10,), 20, (8, 16), 0.5), "lenet": lenet((12, 10), 5, 0.5)}
+    equal_in_c(random_graph_network(graphs[name], 0), tmp_path)
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("frozen", [(), ("stem", "conv1", "conv2", "conv3"), ("conv4", "pointwise")], ids=str)
 def test_every_operator_equals_numpy(tmp_path: Path, frozen: tuple[str, ...], batch: int) -> None:
     """Residuals, pools, depthwise, frozen layers and mini-batches in one generated program, under sanitizers."""
-    network = random_graph_network(every_operator(frozen), 3)
-    learner, program = SimulatedLearner(network, 6, batch), Program(network, tmp_path, replay=6, batch=batch)
+    equal_in_c(random_graph_network(every_operator(frozen), 3), tmp_path, batch)
+
+
+def equal_in_c(network: Network, folder: Path, batch: int = 1) -> None:
+    """Two tasks of noise in NumPy and in the generated program: the same state after each."""
+    learner, program = SimulatedLearner(network, 6, batch), Program(network, folder, replay=6, batch=batch)
     want = []
     for task in range(2):
         x, y = random_samples(network, 18, seed=task)

@@ -69,6 +69,8 @@ class Weights:
             raise NetworkError(f"mask must be bool {shape}")
         if self.exponents.shape != ((rows if per_row else 1),) or self.exponents.dtype != np.int8:
             raise NetworkError(f"exponents must be int8 ({rows if per_row else 1},)")
+        if per_row and not self.dense:
+            raise NetworkError("depthwise kernels are stored whole, but a weight is masked")
         if (self.masters < nx.MASTER_MIN).any():
             raise NetworkError(f"a master lies below {nx.MASTER_MIN}")
         if (np.abs(self.bias.astype(np.int64)) > nx.BIAS_LIMIT).any():
@@ -160,11 +162,13 @@ class Network:
         graph = self.graph
         if not NAME.fullmatch(self.name):  # it is printed into generated C
             raise NetworkError(f"the name {self.name!r} must be at most 40 letters, digits, '-' and '_'")
+        if self.inputs > 65535:
+            raise NetworkError(f"{self.inputs} input values a sample; at most 65535 are possible")
         if not 2 <= self.classes <= 255:
             raise NetworkError(f"{self.classes} classes; 2 .. 255 are possible")
         if set(self.weights) != {node.name for node in graph.nodes if node.weighted}:
             raise NetworkError(f"weights are given for {', '.join(sorted(self.weights))}, which are not its layers")
-        if set(self.exponents) != set(graph.scales.values()):
+        if list(self.exponents) != list(dict.fromkeys(graph.scales.values())):  # their order is the hash's
             raise NetworkError(f"exponents are given for {', '.join(sorted(self.exponents))}, which are not its scales")
         if not all(-30 <= e <= 16 for e in self.exponents.values()):
             raise NetworkError("an output exponent lies outside -30 .. 16")

@@ -60,7 +60,7 @@ def load(path: Path) -> Network:
                 for node in graph.nodes
                 if node.weighted
             },
-            exponents={str(scale): int(e) for scale, e in meta["exponents"].items()},
+            exponents={scale: int(meta["exponents"][scale]) for scale in dict.fromkeys(graph.scales.values())},
             offset=arrays["offset"],
             gain=arrays["gain"],
         )

@@ -24,7 +24,7 @@ from .lower import kernel, lower
 from .plan import MemoryPlan, plan_program
 
 RUNTIME_VERSION = 2  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
-MAX_SLOTS = 65535  # `start` entries are uint16
+MAX_BLOCKS = 65535  # `start` entries are uint16
 
 
 class GenerateError(SparclError):
@@ -53,8 +53,12 @@ def generate(
         raise GenerateError("every layer is frozen; leave at least the last one trainable")
     for node in network.weighted():
         weights = network.weights[node.name]
-        if weights.slots > MAX_SLOTS and not weights.dense:
-            raise GenerateError(f"layer {node.name!r} stores {weights.slots} weights; a sparse layer holds {MAX_SLOTS}")
+        blocks = weights.slots // (node.block.rows * node.block.cols)
+        if blocks > MAX_BLOCKS and not weights.dense:
+            raise GenerateError(
+                f"layer {node.name!r} stores {blocks} blocks of {node.block}; a sparse layer holds {MAX_BLOCKS}: "
+                "choose larger blocks, a lower density or fewer outputs"
+            )
     program = lower(network, batch)
     memory = plan_program(network, program, replay_capacity, batch)
     environment = jinja2.Environment(

@@ -1,7 +1,8 @@
 """From a graph to straight-line C: the steps of one training pass, the buffers each uses, and its lines.
 
 The planner reads which buffers are alive in which steps, the generator prints the lines. Names of C variables:
-m_X the weights of layer X, w_X its window, d_X the error of its output, s_X the sum that error is made from.
+m_X the weights of layer X, w_X its window, d_X the error of its output, s_B the sum in buffer B that an error is made
+from.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class _Lowering:
     # ---- small helpers
 
     def _buffer(self, name: str, what: str, size_bytes: int, c_type: str, over: str | None = None) -> str:
-        if name in self.program.buffers:
+        if name.lower() in (taken.lower() for taken in self.program.buffers):  # they become macros in capitals
             raise LowerError(f"two buffers would be called {name!r}; rename one of the layers whose names start alike")
         self.program.buffers[name] = Scratch(name, what, size_bytes, c_type, over)
         return name
@@ -187,10 +188,10 @@ class _Lowering:
     def _loss(self, head: Node) -> None:
         name, n = head.name, self._size(head.name)
         v = self._buffer(f"{name}_v", f"{name} errors, int32", 4 * n, "int32_t")
-        self.parts[name] = [f"s_{name}"]
-        self.sum_buffer[f"s_{name}"] = v
+        self.parts[name] = [f"s_{v}"]
+        self.sum_buffer[f"s_{v}"] = v
         lines = [
-            f"const scl_sum s_{name} = {{{self._at(v)}, {n}, SCL_LOSS_EXPONENT, true}};",
+            f"const scl_sum s_{v} = {{{self._at(v)}, {n}, SCL_LOSS_EXPONENT, true}};",
             f"scl_softmax_ce_grad(LOGITS(a), {n}, label, NULL, {self._at(v)});",
         ]
         self.program.learn.append(Step("loss", ("logits", v), tuple(lines)))
@@ -215,8 +216,8 @@ class _Lowering:
         sums = [p for p in parts if p.startswith("s_")]
         if not sums:
             v = self._buffer(f"{name}_v", f"{name} errors, int32", 4 * self._size(name), "int32_t")
-            lines.append(f"scl_sum s_{name} = {{{self._at(v)}, {self._size(name)}, 0, false}};")
-            sums = [f"s_{name}"]
+            lines.append(f"scl_sum s_{v} = {{{self._at(v)}, {self._size(name)}, 0, false}};")
+            sums = [f"s_{v}"]
             self.sum_buffer[sums[0]] = v
         for part in parts:
             if part != sums[0]:
@@ -240,10 +241,10 @@ class _Lowering:
         if node.op == "add":
             parts.append(f"d_{node.name}")
             return
-        suffix = "_2" if any(p.startswith("s_") for p in parts) else ""
         n = self._size(source)
-        v = self._buffer(f"{source}_v{suffix}", f"{source} errors, int32", 4 * n, "int32_t")
-        total = f"s_{source}{suffix}"
+        suffix = "_v_2" if any(p.startswith("s_") for p in parts) else "_v"
+        v = self._buffer(f"{source}{suffix}", f"{source} errors, int32", 4 * n, "int32_t")
+        total = f"s_{v}"
         parts.append(total)
         self.sum_buffer[total] = v
         call, raised, more = self._input_grad_call(node, self._at(v))

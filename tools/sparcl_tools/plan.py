@@ -10,10 +10,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sparcl_mcu.errors import SparclError
 from sparcl_mcu.network import Network
 
 from .layout import index_bytes
 from .lower import Program, lower
+
+
+class PlanError(SparclError):
+    """A network's memory cannot be laid out."""
+
 
 HEAD_BYTES = 32  # sizeof(scl_state)
 SCALE_BYTES = 12  # sizeof(scl_scale)
@@ -109,6 +115,7 @@ def _constants(network: Network) -> int:
     for node in network.weighted():
         weights = network.weights[node.name]
         total += weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
+        total += len(weights.exponents) if node.op == "depthwise" else 0
         if not weights.dense:
             groups, per_block = len(weights.bias) // node.block.rows, node.block.rows * node.block.cols
             total += 2 * (groups + 1) + index_bytes(weights, node.block) * weights.slots // per_block
@@ -135,6 +142,8 @@ def _state(network: Network, replay_capacity: int, batch: int) -> tuple[tuple[Fi
     if replay_capacity:
         members.append(("replay_x", "replay buffer, int8 inputs", replay_capacity * network.inputs))
         members.append(("replay_y", "replay buffer, labels", replay_capacity))
+    if len({name for name, _, _ in members}) < len(members):
+        raise PlanError("two members of the state block would share a name; rename a layer")
     fields, offset = [], 0
     for name, what, size in members:  # in falling alignment, so that the compiler adds no padding between them
         fields.append(Field(name, what, size, offset))
@@ -158,13 +167,16 @@ def _place(wanted: list[Buffer]) -> tuple[Buffer, ...]:
     """First fit, largest first, into bytes no buffer alive at the same time holds."""
     placed: list[Buffer] = []
     for b in sorted(wanted, key=lambda b: -b.bytes):
-        offset = 0
-        for other in sorted(placed, key=lambda p: p.offset):
-            together = b.first <= other.last and other.first <= b.last
-            if together and offset + b.bytes > other.offset and not _overwrites(b, offset, other):
-                offset = max(offset, _aligned(other.offset + other.bytes))
-        placed.append(replace(b, offset=offset))
+        rivals = [other for other in placed if b.first <= other.last and other.first <= b.last]
+        starts = sorted({0, *(_aligned(other.offset + other.bytes) for other in rivals)})
+        placed.append(replace(b, offset=next(o for o in starts if all(_compatible(b, o, other) for other in rivals))))
     return tuple(sorted(placed, key=lambda b: (b.first, b.offset)))
+
+
+def _compatible(b: Buffer, offset: int, other: Buffer) -> bool:
+    """May b lie at `offset` while `other` is alive too?"""
+    apart = offset + b.bytes <= other.offset or other.offset + other.bytes <= offset
+    return apart or _overwrites(b, offset, other)
 
 
 def _overwrites(b: Buffer, offset: int, other: Buffer) -> bool:

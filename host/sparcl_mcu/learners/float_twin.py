@@ -29,7 +29,7 @@ class _Layer:
 
 
 class FloatTwin(StepLearner):
-    """Plain SGD, batch 1, on dequantised weights; masked weights stay 0, frozen layers as they were."""
+    """Plain SGD on dequantised weights; masked weights stay 0, frozen layers as they were."""
 
     def _load(self) -> None:
         torch = backend.torch()

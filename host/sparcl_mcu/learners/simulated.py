@@ -78,7 +78,7 @@ class _Trace:
 
 
 class SimulatedLearner(StepLearner):
-    """Integer forward, backward and update, batch 1; the board's arithmetic without the board."""
+    """Integer forward, backward and update; the board's arithmetic without the board."""
 
     def _load(self) -> None:
         graph = self.network.graph
@@ -141,7 +141,7 @@ class SimulatedLearner(StepLearner):
             self._backward(error[None, None], e_error, trace)
         for name, count in trace.saturated.items():
             scale = self.scales[self.network.graph.scales[name]]
-            if not scale.fixed and self.network.graph.node(name).op in REQUANTISING:
+            if not scale.fixed:
                 scale.saturated += count
         for scale in self.scales.values():
             scale.close()
@@ -236,9 +236,6 @@ class SimulatedLearner(StepLearner):
         layers = [self.layers[node.name] for node in self.network.trainable()]
         changed = sum(np.count_nonzero(layer.masters != layer.start.masters) for layer in layers)
         return changed / sum(layer.start.slots for layer in layers)
-
-
-REQUANTISING = ("dense", "conv2d", "depthwise", "add")  # operators whose outputs can saturate
 
 
 def _join(parts: list[tuple[Ints, int]]) -> tuple[Ints, int]:

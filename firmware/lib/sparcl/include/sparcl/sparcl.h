@@ -76,7 +76,7 @@ typedef struct scl_state {
 
 /* One generated network. Constant; lives in flash. */
 typedef struct scl_model {
-    uint32_t hash;            /* identifies network and replay capacity */
+    uint32_t hash;            /* identifies network, replay capacity and mini-batch */
     uint32_t state_bytes;     /* size of the state block, scl_state included */
     uint32_t arena_bytes;     /* size of the scratch arena */
     uint16_t inputs;          /* int8 values a sample */
