@@ -53,7 +53,7 @@ def test_the_page_tells_differences_in_points_and_every_outcome(tmp_path: Path) 
             "tests": results_operators._outcomes(junit),
         }
     )
-    assert "71.0 ± 2.48 | 71.0 ± 0.00 | +0.00 ± 2.48 | within 0.5" in page
+    assert "71.0 ± 2.48 | 71.0 ± 0.00 | +0.00 ± 2.48 | within 0.5 | yes" in page
     assert "test_a 1 passed, 1 failure" in page
     assert "test_b 1 passed" in page
     assert "it does not" in page

@@ -30,8 +30,8 @@ Written {date} by `sparcl results operators` (`make results-operators` runs the 
 {n} paired seeds, class-il, experience replay; accuracy is the mean over tasks of the test part, arg-max over all
 classes. Same network, order and replay draws in both. What was tried before stands in [tuning.md](tuning.md).
 
-| experiment | commit | board, % | float twin, % | board minus twin, points | target |
-|---|---|---|---|---|---|
+| experiment | commit | board, % | float twin, % | board minus twin, points | target for the mean | met |
+|---|---|---|---|---|---|---|
 {pairs}
 
 Means with 95 % t-intervals over seeds. Seed by seed (board - twin, points): {each}.
@@ -124,7 +124,8 @@ def _page(measured: dict[str, Any]) -> str:
         cells = [_spread([run[key] for run in runs], ".1f") for key in ("acc", "acc_float")]
         cells.append(_spread(difference, "+.2f"))
         link = f"[{name}](../../examples/{name}/experiment.toml)"
-        rows.append(f"| {link} | {runs[0]['commit']} | {' | '.join(cells)} | within {EXAMPLES[name]} |")
+        met = "yes" if abs(100 * sum(difference) / len(difference)) <= EXAMPLES[name] else "**no**"
+        rows.append(f"| {link} | {runs[0]['commit']} | {' | '.join(cells)} | within {EXAMPLES[name]} | {met} |")
         each.append(f"{name} " + ", ".join(f"{100 * d:+.1f}" for d in difference))
     memory = [
         f"| {what} | {m['ram_bytes']:,} | {m['state']:,} | {m['arena']:,} | {m['peak']} |"
