@@ -160,12 +160,12 @@ def test_a_kernel_larger_than_the_map_fits_with_padding() -> None:
 def test_an_accumulator_that_could_overflow_is_refused_by_name_with_the_numbers() -> None:
     """Gradients over more positions than int32 holds."""
     graph = Graph(
-        (300, 300, 1),
+        (250, 250, 1),
         (
             conv("wide", outputs=1),
             Node("pool", "avg_pool", ("wide",), window=Window((60, 60), (60, 60), "valid")),
             head("pool"),
         ),
     )
-    with pytest.raises(NetworkError, match=r"'wide'.*90000 positions"):
+    with pytest.raises(NetworkError, match=r"'wide'.*62500 positions"):
         random_graph_network(graph, 0)
