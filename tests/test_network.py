@@ -17,6 +17,8 @@ import pytest
 from helpers import random_graph_network, random_network
 from sparcl_mcu import network_file as nf
 from sparcl_mcu.design import NETWORKS, cnn_s, freeze_until, lenet, resnet8
+from sparcl_mcu.errors import SparclError
+from sparcl_mcu.graph import INPUT, Graph, Node
 from sparcl_mcu.network import Network, NetworkError, Weights
 from sparcl_mcu.sparsity import Block
 
@@ -206,3 +208,19 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="cannot write"):
         nf.save(random_network(1), tmp_path / "n.sparcl")
     assert [p.name for p in tmp_path.iterdir()] == ["n.sparcl"]
+
+
+def test_more_inputs_than_a_device_can_count_are_refused() -> None:
+    graph = Graph((1, 1, 65536), (Node("head", "dense", (INPUT,), 2),))
+    with pytest.raises(SparclError, match="65536"):
+        random_graph_network(graph, 0)
+
+
+def test_a_depthwise_kernel_with_a_hole_is_refused() -> None:
+    network = random_graph_network(NETWORKS["ds_cnn"]((9, 9), 3), 0)
+    weights = network.weights["depthwise1"]
+    mask, masters = weights.mask.copy(), weights.masters.copy()
+    mask[0, 0], masters[0, 0] = False, 128
+    holed = network.weights | {"depthwise1": dataclasses.replace(weights, mask=mask, masters=masters)}
+    with pytest.raises(NetworkError, match="'depthwise1': depthwise kernels are stored whole"):
+        dataclasses.replace(network, weights=holed)
