@@ -17,8 +17,7 @@ import pytest
 from helpers import random_graph_network, random_network
 from sparcl_mcu import network_file as nf
 from sparcl_mcu.design import NETWORKS, cnn_s, freeze_until, lenet, resnet8
-from sparcl_mcu.errors import SparclError
-from sparcl_mcu.graph import INPUT, Graph, Node
+from sparcl_mcu.graph import INPUT, Graph, Node, Window
 from sparcl_mcu.network import Network, NetworkError, Weights
 from sparcl_mcu.sparsity import Block
 
@@ -211,8 +210,9 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_more_inputs_than_a_device_can_count_are_refused() -> None:
-    graph = Graph((1, 1, 65536), (Node("head", "dense", (INPUT,), 2),))
-    with pytest.raises(SparclError, match="65536"):
+    strided = Node("conv", "conv2d", (INPUT,), 1, Window((3, 3), (50, 50)), relu=True)
+    graph = Graph((300, 300, 1), (strided, Node("head", "dense", ("conv",), 2)))
+    with pytest.raises(NetworkError, match="90000 input values a sample; at most 65535"):
         random_graph_network(graph, 0)
 
 
