@@ -22,7 +22,7 @@ from sparcl_mcu.ops.pool import AveragePool
 from sparcl_mcu.ops.window import patches, window_of
 from sparcl_mcu.pretrain import FloatNetwork, FloatWeights
 from sparcl_mcu.quantize import InputScaling, to_integers
-from sparcl_mcu.sparsity import Block, top_blocks
+from sparcl_mcu.sparsity import SINGLE, Block, top_blocks
 
 REPO = Path(__file__).resolve().parent.parent
 RUNTIME = REPO / "firmware/lib/sparcl"
@@ -71,7 +71,7 @@ def random_network(
     *,
     sizes: tuple[int, ...] = (24, 16, 8, 5),
     density: float = 0.5,
-    block: Block = Block(1, 1),  # noqa: B008 - a named tuple is immutable
+    block: Block = SINGLE,
 ) -> Network:
     """A multilayer perceptron with He weights; no torch, no data."""
     return random_graph_network(mlp((sizes[0],), sizes[-1], sizes[1:-1], density, block), seed)

@@ -125,7 +125,7 @@ def arena(steps: Sequence[str], buffers: Sequence[dict[str, Any]], size: int) ->
     if many:
         axes.set_xticks(range(len(steps)), steps, fontsize=8.5, rotation=90)
     else:
-        axes.set_xticks(range(len(steps)), [step.replace(" ", "\n", 1) for step in steps], fontsize=8.5)
+        axes.set_xticks(range(len(steps)), [step.replace(" ", "\n") for step in steps], fontsize=8.5)
     axes.set_xlim(-0.6, len(steps) - 0.4)
     axes.set_ylim(0, size)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", "\u202f"))
