@@ -55,15 +55,22 @@ def quantise(network: FloatNetwork, scaling: InputScaling, x: NDArray[np.float32
     """Freeze a float network. x: real values of quantised inputs (n, inputs); 64 of them, evenly spaced, calibrate."""
     spaced = np.linspace(0, len(x) - 1, min(CALIBRATION_SAMPLES, len(x))).astype(np.int64)
     maps = network.maps(x[spaced])
-    return to_integers(network, scaling, {layer: float(np.abs(m).max(initial=0)) for layer, m in maps.items()}, name)
+    return to_integers(network, scaling, {layer: _outer(m) for layer, m in maps.items()}, name)
 
 
-def to_integers(network: FloatNetwork, scaling: InputScaling, largest: dict[str, float], name: str) -> Network:
-    """Freeze a float network whose largest outputs (by layer name) are known. Raises QuantizeError."""
+def _outer(outputs: NDArray[np.float32]) -> float:
+    """The magnitude that 1 in 256 outputs exceed, as many as the sticky rule lets saturate: a few far outliers, as a
+    folded batch norm makes them, must not cost every other output its low bits."""
+    magnitudes = np.abs(outputs)
+    return float(np.quantile(magnitudes, 1 - 1 / 256)) or float(magnitudes.max(initial=0))
+
+
+def to_integers(network: FloatNetwork, scaling: InputScaling, outer: dict[str, float], name: str) -> Network:
+    """Freeze a float network. outer: by layer name, the magnitude its outputs rarely exceed. Raises QuantizeError."""
     graph = network.graph
     peaks: dict[str, float] = {}
     for layer, scale in graph.scales.items():
-        peaks[scale] = max(peaks.get(scale, 0.0), largest[layer])
+        peaks[scale] = max(peaks.get(scale, 0.0), outer[layer])
     exponents = {scale: nx.exponent_for(peak or 1.0) + 1 for scale, peak in peaks.items()}
     exponents[INPUT] = scaling.exponent
     weights = {node.name: _weights(node, network.weights[node.name]) for node in graph.nodes if node.weighted}

@@ -17,35 +17,119 @@ from ..errors import SparclError
 
 Inputs = NDArray[np.int8]  # (n, inputs) quantised samples, exponent network.input_exponent
 Labels = NDArray[np.uint8]  # (n,)
+Numbers = NDArray[np.int64]  # (n,)
 
 
 class LearnerError(SparclError):
     """A learner was asked for something it cannot do."""
 
 
-class SecondPass(IntEnum):
-    """What the second training pass of a step does, from the second task on (scl_second_pass in C)."""
+class Replay(IntEnum):
+    """What a step learns beside its new sample, once there is something to replay (scl_replay_kind in C)."""
 
-    REPLAY = 0  # a sample drawn from the replay buffer
+    ER = 0  # a drawn sample, by cross entropy
     REPEAT = 1  # the new sample again: the control without replay, with as many updates a step
+    DER = 2  # a drawn sample, by the distance of its logits to those it was stored with
+    DERPP = 3  # one draw as DER, another as ER
+
+
+class Importance(IntEnum):
+    """How TDM ranks blocks (scl_importance in C); docs/numerics.md, "Masks that learn"."""
+
+    OFF = 0  # the mask is static
+    PAPER = 1  # |w| + 1/2 |g of the task, single-head| + |g of the buffer|
+    RELEASED = 2  # |w| + 1/2 |g of both|
+    MAGNITUDE = 3  # |w|: the control
 
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """How to learn; constant during a run. Learning rate = lr_mantissa * 2**lr_exponent a sample."""
+    """How to learn; constant during a run. Learning rate = lr_mantissa * 2**lr_exponent a sample.
 
-    seed: int = 0  # drives replay insertion and draws
+    Fractions (tdm_*, dgm_share, ddr_fraction) are in units of 2**-16, as the board computes with them.
+    """
+
+    seed: int = 0  # drives replay insertion and draws, growth and ties
     lr_mantissa: int = 1  # 1 or 3
     lr_exponent: int = -7  # -15 .. 0
-    second_pass: SecondPass = SecondPass.REPLAY
+    replay: Replay = Replay.ER
+    alpha_shift: int = 5  # 0 .. 15: the logit term of DER and DER++ weighs 2**-alpha_shift (2 alpha / classes)
+    beta_shift: int = 0  # 0 .. 7: a drawn sample's cross entropy weighs 2**-beta_shift
+    single_head_loss: bool = False  # a new sample's cross entropy is over its task's classes
+    margin: int = 0  # > 0: a sample right by that many 1/32 in its logits is not learnt (margin skip), 0 .. 65535
+    importance: Importance = Importance.OFF  # TDM
+    tdm_intra: int = 0  # share of a layer's blocks that an event moves, 0 .. 65535
+    tdm_inter: int = 0  # share of a layer's blocks that a new task gets on trial, 0 .. 65535
+    dgm_share: int = 0  # share of the stored blocks that learn between two refreshes; 0: all, DGM is off
+    ddr_fraction: int = 0  # share of a task's samples that are removed; 0: DDR is off
+    ddr_within_task: bool = False  # DDR calls a sample right if its class wins among the task's classes
 
     def __post_init__(self) -> None:
         if self.lr_mantissa not in (1, 3):
             raise LearnerError(f"lr_mantissa is {self.lr_mantissa}; it must be 1 or 3")
         if not -15 <= self.lr_exponent <= 0:
             raise LearnerError(f"lr_exponent is {self.lr_exponent}; it must lie in -15 .. 0")
-        if not 0 <= self.seed < 1 << 32:
-            raise LearnerError(f"seed is {self.seed}; it must fit 32 bits and not be negative")
+        for name, bits in (
+            ("seed", 32),
+            ("alpha_shift", 4),
+            ("beta_shift", 3),
+            *((name, 16) for name in ("margin", "tdm_intra", "tdm_inter", "dgm_share", "ddr_fraction")),
+        ):
+            if not 0 <= getattr(self, name) < 1 << bits:
+                raise LearnerError(f"{name} is {getattr(self, name)}; it must fit {bits} bits and not be negative")
+
+    @property
+    def sweeps(self) -> bool:
+        """Gradients are measured for masks."""
+        return self.dgm_share > 0 or self.importance in (Importance.PAPER, Importance.RELEASED)
+
+    @property
+    def scheduled(self) -> bool:
+        """Something happens at fixed points of a task, whose length must therefore be known."""
+        return self.sweeps or self.importance is not Importance.OFF or self.ddr_fraction > 0
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory a network is generated with, beside its weights; it decides which settings a board accepts.
+
+    It belongs to the model's hash, and the canonical state (docs/numerics.md, "State hash") depends on it.
+    """
+
+    replay: int = 0  # samples of the replay buffer, 0 .. 65535
+    batch: int = 1  # steps a mini-batch gathers before it is applied; 1: at once. TDM and DGM need 1
+    logits: bool = False  # the buffer keeps logits: DER, DER++
+    tdm: bool = False  # masks move: indices lie in RAM
+    inter: int = 0  # with tdm: as LearnSettings.tdm_inter; every sparse layer has room for so many more blocks
+    dgm: bool = False  # a bit a block: selected
+    slice: int = 0  # stored weights measured at a time (A, a multiple of 4); 0: nothing is measured
+    ddr: int = 0  # samples of a task that DDR can follow, 0 .. 65535
+
+    def __post_init__(self) -> None:
+        if self.batch > 1 and (self.tdm or self.dgm):
+            raise LearnerError(f"a mini-batch of {self.batch} steps cannot be gathered under moving masks; set batch = 1")
+
+    def check(self, settings: LearnSettings) -> None:
+        """Raises LearnerError when the settings need memory that is not there."""
+        for missing, what in (
+            (settings.replay in (Replay.DER, Replay.DERPP) and not self.logits, "logits in the replay buffer"),
+            (settings.importance is not Importance.OFF and not self.tdm, "masks that move (TDM)"),
+            (settings.tdm_inter > self.inter, f"{settings.tdm_inter} / 65536 more blocks a layer (tdm_inter)"),
+            (settings.dgm_share > 0 and not self.dgm, "a selection of blocks (DGM)"),
+            (settings.sweeps and not self.slice, "measured importance"),
+            (settings.ddr_fraction > 0 and not self.ddr, "counters for DDR"),
+        ):
+            if missing:
+                raise LearnerError(f"the network was generated without room for {what}")
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a task announces when it opens. classes: those of its samples. samples, epochs: 0 when not known."""
+
+    classes: tuple[int, ...]
+    samples: int = 0
+    epochs: int = 0
 
 
 class Learner(Protocol):
@@ -57,17 +141,27 @@ class Learner(Protocol):
     def reset(self, settings: LearnSettings) -> None:
         """Forget everything learnt: back to the network as it was quantised."""
 
-    def begin_task(self) -> None:
+    def remember(self, x: Inputs, y: Labels) -> None:
+        """Offer samples to the replay buffer, with their logits, without learning them."""
+
+    def begin_task(self, task: TaskInfo) -> None:
         """Open the next task."""
 
-    def observe(self, x: Inputs, y: Labels) -> None:
-        """Learn the samples in order."""
+    def observe(self, x: Inputs, y: Labels, numbers: Numbers) -> None:
+        """Learn the samples in order. numbers: which of the task's samples each one is; only DDR reads them."""
+
+    def end_epoch(self) -> None:
+        """The task's samples were all offered once more: DDR may remove some."""
+
+    def wanted(self) -> NDArray[np.bool_]:
+        """(samples of the task,) False for those that DDR removed: do not send them again."""
 
     def end_task(self) -> None:
         """Close the open task."""
 
-    def predict(self, x: Inputs) -> Labels:
-        """Class of each sample by arg-max over all logits; changes no learning state."""
+    def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
+        """Class of each sample by arg-max over the logits of all classes, or of those given (task-il); changes no
+        learning state."""
 
     def stats(self) -> dict[str, int]:
         """Work done since reset; keys as in scl_counters, plus what only this learner knows (`instructions`, ...)."""
