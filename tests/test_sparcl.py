@@ -13,6 +13,17 @@ from hypothesis import strategies as st
 
 from helpers import random_network, random_samples, whole_task
 from sparcl_mcu import numerics as nx
+from sparcl_mcu import prepare
+from sparcl_mcu.config import (
+    Config,
+    ConfigError,
+    DataConfig,
+    DdrConfig,
+    DgmConfig,
+    LearnConfig,
+    NetworkConfig,
+    TdmConfig,
+)
 from sparcl_mcu.learners import masking
 from sparcl_mcu.learners.base import Importance, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.float_twin import FloatTwin
@@ -413,3 +424,52 @@ def test_tasks_that_do_not_suit_the_settings() -> None:
 def test_batches_and_moving_masks_do_not_mix() -> None:
     with pytest.raises(LearnerError, match="mini-batch of 4 steps cannot be gathered under moving masks"):
         Room(batch=4, tdm=True)
+
+
+# ---- from the experiment file
+
+SPARSE = Config(
+    "x",
+    DataConfig("digits", samples_per_task=50),
+    network=NetworkConfig(density=0.25, block="1x4"),
+    learn=LearnConfig(method="der++", replay=30),
+    tdm=TdmConfig("paper", 0.005, 0.01),
+    dgm=DgmConfig(0.8),
+    ddr=DdrConfig(0.3),
+)
+
+
+def test_fractions_become_what_the_board_counts_with() -> None:
+    settings = prepare.learn_settings(SPARSE)
+    assert settings.replay is Replay.DERPP
+    assert settings.importance is Importance.PAPER
+    assert settings.dgm_share == round(0.8 * 65536)  # 20 % of all weights are 80 % of the stored ones
+    assert (settings.tdm_intra, settings.tdm_inter, settings.ddr_fraction) == (328, 655, 19661)
+    room = prepare.room(SPARSE, make())
+    assert room.logits
+    assert room.tdm
+    assert room.dgm
+    assert room.ddr == 50
+    assert room.inter == 655
+    capacity = 4 * (96 + 4)  # weights: 96 of 384 blocks in fc1, and 1 % more of 384
+    assert room.slice == 4 * -(-capacity // (4 * prepare.SLICES))
+    room.check(settings)
+    plain = prepare.without_replay(settings)
+    assert not plain.scheduled
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (dataclasses.replace(SPARSE, dgm=DgmConfig(0.75)), "sparsity q is 0.75, but .* s = 0.75 of the weights"),
+        (dataclasses.replace(SPARSE, data=DataConfig("digits")), r"set \[ddr\] samples"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(config: Config, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        prepare.room(config, make())
+
+
+def test_masks_that_move_need_a_sparse_layer() -> None:
+    with pytest.raises(ConfigError, match="every layer of this network is dense or frozen"):
+        prepare.room(SPARSE, make(density=1.0))
