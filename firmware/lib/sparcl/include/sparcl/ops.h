@@ -14,6 +14,16 @@
 #include "sparcl/numerics.h"
 #include "sparcl/sparcl.h"
 
+/* Parts of the runtime that a generated model names only if it has room for them, so that the
+ * linker leaves them out of the others (scl_model.measure, .event, .remove). */
+
+/* One step of an importance window: the new sample's pass and a drawn one's. */
+void scl_measure_step(scl_learner *learner, const int8_t *x, uint8_t label);
+/* What the event state->event does to masks and selections. */
+void scl_event(scl_learner *learner);
+/* End of epoch state->epochs_done: DDR removes the samples that were wrong least. */
+void scl_remove_easiest(scl_learner *learner);
+
 /* int8 mantissas with their shared exponent: value = q[i] * 2^e. */
 typedef struct scl_vec {
     const int8_t *q;

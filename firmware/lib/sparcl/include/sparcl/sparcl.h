@@ -156,6 +156,7 @@ typedef struct scl_lesson {
  * weights when the network was made; only it has anything but a size. */
 typedef struct scl_layer {
     uint32_t weights;   /* rows * fan_in: stored weights if none were masked */
+    uint32_t stored;    /* weights stored in the network as made */
     uint32_t positions; /* times a forward pass uses each weight */
     uint32_t master;    /* int16 (capacity * block) masters */
     uint32_t start;     /* uint16 (groups + 1) where masks move, else in flash */
@@ -168,9 +169,11 @@ typedef struct scl_layer {
     uint16_t columns;   /* blocks in such a row when dense */
     uint8_t block;      /* weights a block, 1 or 4; 0: not a sparse layer */
     uint8_t index_bytes;
-    uint8_t number;    /* among the trainable layers; 255: frozen */
+    uint16_t number;   /* among the trainable layers; SCL_FROZEN */
     bool passes_error; /* the error of its input is computed */
 } scl_layer;
+
+#define SCL_FROZEN 0xffffu
 
 struct scl_learner;
 
