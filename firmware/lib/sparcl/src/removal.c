@@ -12,7 +12,7 @@ enum { PURPOSE_DDR = 2 };
 
 static uint32_t count_of(const uint8_t *counts, uint32_t number)
 {
-    return counts[number >> 1] >> (4 * (number & 1)) & 15u;
+    return (uint32_t)counts[number >> 1] >> (4 * (number & 1)) & 15u;
 }
 
 void scl_removal_begin(scl_learner *learner)
@@ -28,9 +28,10 @@ void scl_removal_begin(scl_learner *learner)
 
 void scl_removal_note(scl_learner *learner, uint32_t number, bool wrong)
 {
-    uint8_t *byte = (uint8_t *)scl_member(learner, learner->model->wrong_offset) + (number >> 1);
+    uint8_t *counts = scl_member(learner, learner->model->wrong_offset);
+    uint8_t *byte = &counts[number >> 1];
     const uint32_t shift = 4 * (number & 1);
-    uint32_t count = *byte >> shift & 15u;
+    uint32_t count = count_of(counts, number);
     count = count == 0 ? 1 : count;
     count += wrong && count < MOST_WRONG;
     *byte = (uint8_t)((*byte & ~(15u << shift)) | count << shift);

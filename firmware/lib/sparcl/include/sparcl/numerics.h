@@ -70,7 +70,7 @@ static inline uint32_t scl_share(uint32_t n, uint16_t fraction)
 /* Bit `at` of a row of bits, lowest first. */
 static inline bool scl_bit(const uint8_t *bits, uint32_t at)
 {
-    return (bits[at >> 3] >> (at & 7u) & 1u) != 0;
+    return (bits[at >> 3] & 1u << (at & 7u)) != 0;
 }
 
 static inline void scl_bit_set(uint8_t *bits, uint32_t at, bool value)
