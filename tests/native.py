@@ -4,46 +4,108 @@ from __future__ import annotations
 
 import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from helpers import REPO, compile_c, runtime_sources
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
+from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
 from sparcl_tools.generate import generate
 
 
 class Program:
-    """Collects commands, then runs them in one go under AddressSanitizer and UBSan."""
+    """Collects calls, then runs them in one go under AddressSanitizer and UBSan.
 
-    def __init__(self, network: Network, folder: Path, *, replay: int, batch: int = 1) -> None:
-        generate(network, folder, replay_capacity=replay, settings=LearnSettings(), batch=batch)
+    The calls are those of a `Learner`; `hash`, `wanted`, `predict`, `counters`, `layer` and `held` ask for a line that
+    `run` returns. After `refused(status)` the next call must be refused with that error.
+    """
+
+    def __init__(
+        self, network: Network, folder: Path, *, replay: int = 0, batch: int = 1, room: Room | None = None
+    ) -> None:
+        """room: the memory; if not given, only a replay buffer and mini-batch sums."""
+        self.network = network
+        generate(network, folder, room=room or Room(replay=replay, batch=batch), settings=LearnSettings())
         sources = [str(REPO / "tests/c/drive.c"), str(folder / "model.c"), *runtime_sources(session=False)]
         self.path = compile_c(folder / "drive", sources, "-I", str(folder), "-fsanitize=address,undefined")
         self.script = bytearray()
 
+    def refused(self, status: Status) -> None:
+        self.script += struct.pack("<cb", b"!", status)
+
     def reset(self, s: LearnSettings) -> None:
-        self.script += b"C" + struct.pack("<BbBI", s.lr_mantissa, s.lr_exponent, s.second_pass, s.seed)
+        rate = struct.pack("<IBb", s.seed, s.lr_mantissa, s.lr_exponent)
+        kinds = bytes((s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task))
+        self.script += b"C" + rate + kinds
+        self.script += struct.pack("<5H", s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
 
-    def command(self, letter: str) -> None:
-        self.script += letter.encode()
+    def begin_task(self, task: TaskInfo | None = None) -> None:
+        """Open a task; without `task`, one of all classes that says nothing else."""
+        task = task or TaskInfo(tuple(range(self.network.classes)))
+        self.script += b"B" + struct.pack("<IH", task.samples, task.epochs) + self._bitmap(task.classes)
 
-    def observe(self, x: NDArray[np.int8], y: NDArray[np.uint8]) -> None:
+    def observe(
+        self, x: NDArray[np.int8], y: NDArray[np.uint8], numbers: Sequence[int] | None = None, *, tell: bool = False
+    ) -> None:
+        """Learn samples in order. tell: `run` returns the class each was taken for before."""
+        which = range(len(x)) if numbers is None else numbers
+        for sample, label, number in zip(x, y, which, strict=True):
+            self.script += (b"O" if tell else b"S") + struct.pack("<BI", label, number) + sample.tobytes()
+
+    def remember(self, x: NDArray[np.int8], y: NDArray[np.uint8]) -> None:
         for sample, label in zip(x, y, strict=True):
-            self.script += b"S" + bytes([label]) + sample.tobytes()
+            self.script += b"M" + bytes([label]) + sample.tobytes()
 
-    def predict(self, x: NDArray[np.int8]) -> None:
+    def end_epoch(self) -> None:
+        self.script += b"N"
+
+    def end_task(self) -> None:
+        self.script += b"E"
+
+    def predict(self, x: NDArray[np.int8], among: tuple[int, ...] | None = None) -> None:
         for sample in x:
-            self.script += b"P" + sample.tobytes()
+            self.script += (b"P" if among is None else b"A" + self._bitmap(among)) + sample.tobytes()
+
+    def wanted(self, numbers: Sequence[int]) -> None:
+        """A line each: 1 or 0."""
+        for number in numbers:
+            self.script += b"V" + struct.pack("<I", number)
+
+    def hash(self) -> None:
+        """A line: the state hash, %08x."""
+        self.script += b"H"
+
+    def counters(self) -> None:
+        """A line: name=value of every counter of scl_counters."""
+        self.script += b"T"
+
+    def layer(self, index: int) -> None:
+        """A line: live, learning, blocks with a term, weights (scl_layer_info)."""
+        self.script += b"L" + struct.pack("<H", index)
+
+    def held(self, label: int) -> None:
+        """A line: how many samples of a class the replay buffer holds."""
+        self.script += b"U" + bytes([label])
+
+    def save(self) -> None:
+        """A line: the state block in hexadecimal."""
+        self.script += b"W"
 
     def load(self, state: bytes) -> None:
         self.script += b"R" + state
 
     def run(self) -> list[str]:
-        """Run what was collected; the lines printed. Fails on any sanitizer report or refused call."""
+        """Run what was collected; the lines printed. Fails on any sanitizer report or unexpected answer."""
         script, self.script = bytes(self.script), bytearray()
         done = subprocess.run([self.path], input=script, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode().split()
+        return [line.strip() for line in done.stdout.decode().splitlines()]
+
+    def _bitmap(self, classes: Sequence[int]) -> bytes:
+        bits = np.zeros(-(-self.network.classes // 8) * 8, np.uint8)
+        bits[list(classes)] = 1
+        return np.packbits(bits, bitorder="little").tobytes()

@@ -16,14 +16,14 @@ from typing import Any
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.network import Network
 
-from .layout import index_bytes, pack
+from .layout import Blocks, index_bytes, is_sparse, pack
 from .lower import kernel, lower
-from .plan import MemoryPlan, plan_program
+from .plan import HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
 
-RUNTIME_VERSION = 2  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
+RUNTIME_VERSION = 3  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
 MAX_BLOCKS = 65535  # `start` entries are uint16
 
 
@@ -31,36 +31,24 @@ class GenerateError(SparclError):
     """A network cannot be expressed as C for this runtime."""
 
 
-def model_hash(network: Network, replay_capacity: int, batch: int = 1) -> int:
-    """CRC-32 that identifies a network with its replay capacity and mini-batch; a board reports it in HELLO."""
-    return zlib.crc32(struct.pack("<III", network.fingerprint, replay_capacity, batch))
+def model_hash(network: Network, room: Room) -> int:
+    """CRC-32 that identifies a network with its room; a board reports it in HELLO."""
+    values = (int(value) for value in vars(room).values())
+    return zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
 
 
-def generate(
-    network: Network, out_dir: Path, *, replay_capacity: int, settings: LearnSettings, batch: int = 1
-) -> MemoryPlan:
+def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSettings) -> MemoryPlan:
     """Write model.h and model.c into `out_dir` (made if missing); unchanged files keep their time stamp.
 
-    `settings` become the defaults of a board that no host configures. Raises GenerateError.
+    `settings` become the defaults of a board that no host configures. Raises GenerateError, and LearnerError for
+    settings that `room` has no memory for.
     """
     import jinja2
 
-    if not 0 <= replay_capacity <= 65535:
-        raise GenerateError(f"a replay buffer of {replay_capacity} samples; 0 .. 65535 are possible")
-    if not 1 <= batch <= 255:
-        raise GenerateError(f"a mini-batch of {batch} steps; 1 .. 255 are possible")
-    if not network.trainable():
-        raise GenerateError("every layer is frozen; leave at least the last one trainable")
-    for node in network.weighted():
-        weights = network.weights[node.name]
-        blocks = weights.slots // (node.block.rows * node.block.cols)
-        if blocks > MAX_BLOCKS and not weights.dense:
-            raise GenerateError(
-                f"layer {node.name!r} stores {blocks} blocks of {node.block}; a sparse layer holds {MAX_BLOCKS}: "
-                "choose larger blocks, a lower density or fewer outputs"
-            )
-    program = lower(network, batch)
-    memory = plan_program(network, program, replay_capacity, batch)
+    room.check(settings)
+    _check(network, room)
+    program = lower(network, room)
+    memory = plan_program(network, program, room)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sparcl_tools"),
         undefined=jinja2.StrictUndefined,
@@ -74,13 +62,15 @@ def generate(
         "version": __version__,
         "runtime_version": RUNTIME_VERSION,
         "network": network,
-        "hash": model_hash(network, replay_capacity, batch),
-        "replay_capacity": replay_capacity,
-        "batch": batch,
-        "settings": settings,
+        "hash": model_hash(network, room),
+        "room": room,
+        "settings": {name: int(value) for name, value in vars(settings).items()},
         "plan": memory,
+        "head_bytes": HEAD_BYTES,
+        "layer_bytes": LAYER_BYTES,
+        "window_bytes": WINDOW_BYTES,
         "program": program,
-        "layers": [_layer(network, node) for node in network.weighted()],
+        "layers": [_layer(network, node, room) for node in network.weighted()],
         "windows": [_window(network, node) for node in network.graph.nodes if node.window],
         "scales": _scales(network),
         "learns_from_input": any(INPUT in node.sources for node in network.trainable()),
@@ -91,13 +81,73 @@ def generate(
     return memory
 
 
-def _layer(network: Network, node: Node) -> dict[str, Any]:
+def _check(network: Network, room: Room) -> None:
+    """Refuse what the runtime cannot hold, with the numbers."""
+    for what, value, least, most in (
+        ("a replay buffer of {} samples", room.replay, 0, 65535),
+        ("a mini-batch of {} steps", room.batch, 1, 255),
+        ("a slice of {} weights", room.slice, 0, 65535),
+        ("DDR counters for {} samples", room.ddr, 0, 65535),
+        ("{} / 65536 more blocks", room.inter, 0, 65535),
+    ):
+        if not least <= value <= most:
+            raise GenerateError(f"{what.format(value)}; {least} .. {most} are possible")
+    if not network.trainable():
+        raise GenerateError("every layer is frozen; leave at least the last one trainable")
+    if room.logits and not room.replay:
+        raise GenerateError("logits are kept with replayed samples, but the replay buffer holds 0 samples")
+    if room.inter and not room.tdm:
+        raise GenerateError(f"room for {room.inter} / 65536 more blocks a layer, but masks that do not move (tdm)")
+    sparse = [node for node in network.weighted() if is_sparse(network, node)]
+    for needed, what in ((room.tdm, "masks that move (tdm)"), (room.dgm, "a selection (dgm)"), (room.slice, "a slice")):
+        if needed and not sparse:
+            raise GenerateError(f"{what}, but no trainable layer is sparse; prune one or leave it out")
+    for node in network.weighted():
+        _check_layer(network, node, room)
+
+
+def _check_layer(network: Network, node: Node, room: Room) -> None:
+    blocks, learns = Blocks.of(network, node, room), is_sparse(network, node)
+    if blocks.capacity > MAX_BLOCKS and not network.weights[node.name].dense:
+        raise GenerateError(
+            f"layer {node.name!r} stores up to {blocks.capacity} blocks of {node.block}; a sparse layer holds "
+            f"{MAX_BLOCKS}: choose larger blocks, a lower density or fewer outputs"
+        )
+    if learns and room.slice % blocks.weights:
+        raise GenerateError(
+            f"a slice of {room.slice} weights is not made of whole {node.block} blocks, as layer {node.name!r} has"
+        )
+    fan_in, bias_room = _forward_bound(network, node, room)
+    if fan_in * 127 * 127 + bias_room >= 1 << 31:
+        raise GenerateError(
+            f"layer {node.name!r}: once its mask moves, an output may have {fan_in} inputs; with a bias up to "
+            f"{bias_room} they could overflow the 32-bit accumulator: use fewer inputs or a larger weight exponent"
+        )
+
+
+def _forward_bound(network: Network, node: Node, room: Room) -> tuple[int, int]:
+    """As Network.forward_bound, but a mask that moves may give one output every weight there is room for."""
+    fan_in, bias_room = network.forward_bound(node)
+    if room.tdm and is_sparse(network, node):
+        blocks = Blocks.of(network, node, room)
+        fan_in = min(network.graph.fan_in(node), blocks.capacity * node.block.cols)
+    return fan_in, bias_room
+
+
+def _layer(network: Network, node: Node, room: Room) -> dict[str, Any]:
     """What the templates say about a weighted layer."""
     weights = network.weights[node.name]
+    sparse, blocks = is_sparse(network, node), Blocks.of(network, node, room)
     start, index, masters = pack(weights.masters, weights.mask, node.block)
-    fan_in, bias_room = network.forward_bound(node)
+    fan_in, bias_room = _forward_bound(network, node, room)
     return {
         "name": node.name,
+        "place": network.weighted().index(node),
+        "sparse": sparse,
+        "moves": room.tdm and sparse,
+        "blocks": blocks,
+        "number": "SCL_FROZEN" if node.frozen else network.trainable().index(node),
+        "index_bytes": index_bytes(weights, node.block),
         "op": node.op,
         "block": node.block,
         "frozen": node.frozen,

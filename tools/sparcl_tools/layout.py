@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sparcl_mcu.network import Weights
+from sparcl_mcu.graph import Node
+from sparcl_mcu.learners.base import Room
+from sparcl_mcu.network import Network, Weights
 from sparcl_mcu.sparsity import Block, Mask, shrink
+
+
+def is_sparse(network: Network, node: Node) -> bool:
+    """A trainable layer with masked weights: one whose mask can learn."""
+    return node.weighted and not node.frozen and not network.weights[node.name].dense
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a layer. stored: in the network as made (K); capacity: there is room for."""
+
+    groups: int
+    columns: int
+    weights: int  # a block
+    stored: int
+    capacity: int
+
+    @classmethod
+    def of(cls, network: Network, node: Node, room: Room) -> Blocks:
+        weights, (rows, cols) = network.weights[node.name], node.block
+        groups, columns = weights.mask.shape[0] // rows, weights.mask.shape[1] // cols
+        stored = weights.slots // (rows * cols)
+        more = share(groups * columns, room.inter) if room.tdm and is_sparse(network, node) else 0
+        return cls(groups, columns, rows * cols, stored, min(stored + more, groups * columns))
+
+
+def share(n: int, fraction: int) -> int:
+    """n_p of docs/numerics.md, scl_share in C: a fraction of n in units of 2**-16, rounded half up."""
+    return (n * fraction + 32768) >> 16
 
 
 def index_bytes(weights: Weights, block: Block) -> int:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from sparcl_mcu import ops
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
+from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
-from .layout import index_bytes
+from . import scratch
+from .layout import index_bytes, is_sparse
 
 
 class LowerError(SparclError):
@@ -53,9 +55,9 @@ class Program:
         return self.forward + self.learn
 
 
-def lower(network: Network, batch: int = 1) -> Program:
+def lower(network: Network, room: Room) -> Program:
     """Steps in the order of docs/numerics.md: forward, loss, then from the last layer down."""
-    return _Lowering(network, batch).run()
+    return _Lowering(network, room).run()
 
 
 def kernel(network: Network, node: Node) -> str:
@@ -65,9 +67,9 @@ def kernel(network: Network, node: Node) -> str:
 
 
 class _Lowering:
-    def __init__(self, network: Network, batch: int) -> None:
+    def __init__(self, network: Network, room: Room) -> None:
         self.network = network
-        self.batch = batch
+        self.room = room
         self.graph = network.graph
         self.program = Program()
         self.parts: dict[str, list[str]] = {}  # by tensor: C names of sums (s_...) and errors (d_...) that meet in it
@@ -126,7 +128,8 @@ class _Lowering:
             uses.append(self._buffer(f"{name}_q", f"{name} outputs, int8", n, "int8_t"))
             positive = "NULL"
             if node.relu and name in self.graph.learns:
-                uses.append(self._buffer(f"{name}_positive", f"{name} ReLU mask", -(-n // 8), "uint8_t"))
+                mask = scratch.relu_mask(n)
+                uses.append(self._buffer(f"{name}_positive", f"{name} ReLU mask", mask, "uint8_t"))
                 positive = self._at(f"{name}_positive")
             if node.op not in ("max_pool", "avg_pool"):
                 lines.append(
@@ -150,8 +153,8 @@ class _Lowering:
             return f"scl_dense_forward_{kernel(self.network, node)}(&m_{name}, {self._vec(source)}, &o_{name});", []
         if node.op == "conv2d":
             patch, more = "NULL", []
-            if node.window and node.window.kernel != (1, 1):
-                more = [self._buffer(f"{name}_patch", f"{name} patch, int8", self.graph.fan_in(node), "int8_t")]
+            if count := scratch.conv2d_forward(self.graph, node):
+                more = [self._buffer(f"{name}_patch", f"{name} patch, int8", count, "int8_t")]
                 patch = self._at(more[0])
             suffix = kernel(self.network, node)
             return f"scl_conv2d_forward_{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, {patch}, &o_{name});", more
@@ -160,9 +163,8 @@ class _Lowering:
             return f"scl_depthwise_forward{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, &o_{name});", []
         if node.op == "max_pool":
             index, more = "NULL", []
-            if source in self.graph.learns and node.window:
-                bits = 2 if node.window.kernel[0] * node.window.kernel[1] <= 4 else 4
-                count = -(-self._size(name) * bits // 8)
+            if source in self.graph.learns:
+                count = scratch.max_pool_index(self.graph, node)
                 more = [self._buffer(f"{name}_index", f"{name} winners", count, "uint8_t")]
                 index = self._at(more[0])
             return (
@@ -192,12 +194,14 @@ class _Lowering:
         self.sum_buffer[f"s_{v}"] = v
         lines = [
             f"const scl_sum s_{v} = {{{self._at(v)}, {n}, SCL_LOSS_EXPONENT, true}};",
-            f"scl_softmax_ce_grad(LOGITS(a), {n}, label, NULL, {self._at(v)});",
+            f"scl_loss_grad(LOGITS(a), {n}, lesson, {self._at(v)});",
         ]
         self.program.learn.append(Step("loss", ("logits", v), tuple(lines)))
 
     def _backward(self, node: Node) -> None:
         self._error(node)
+        if self.room.slice and is_sparse(self.network, node):
+            self._measure(node)
         for source in node.sources:
             if source in self.graph.learns:
                 self._input_error(node, source)
@@ -266,9 +270,8 @@ class _Lowering:
             return f"scl_dense_input_grad_{kernel(self.network, node)}(&m_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "conv2d":
             patch, more = "NULL", []
-            if node.window and node.window.kernel != (1, 1):
-                fan_in = self.graph.fan_in(node)
-                more = [self._buffer(f"{name}_patch_v", f"{name} patch errors, int32", 4 * fan_in, "int32_t")]
+            if count := scratch.conv2d_input_grad(self.graph, node):
+                more = [self._buffer(f"{name}_patch_v", f"{name} patch errors, int32", count, "int32_t")]
                 patch = self._at(more[0])
             suffix = kernel(self.network, node)
             return (
@@ -284,16 +287,46 @@ class _Lowering:
             return f"scl_max_pool_input_grad(&w_{name}, d_{name}.q, {self._at(index)}, {v});", "0", [index]
         return f"scl_avg_pool_input_grad(&w_{name}, {self._reciprocal(node)}, d_{name}.q, {v});", "-15", []
 
-    def _update(self, node: Node) -> None:
-        name, source = node.name, node.sources[0]
-        verb, where = "update", f"&(scl_masters){{s->{name}_master, s->{name}_bias}}"
-        if self.batch > 1:
-            verb, where = "gather", f"&(scl_gathered){{s->{name}_gathered, s->{name}_bias_gathered}}"
-        d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
+    def _gradient_call(self, node: Node, verb: str, where: str, rate: str = "") -> str:
+        """The kernel call that makes something of a layer's weight gradient."""
+        name = node.name
         window = "" if node.op == "dense" else f"&w_{name}, "
         suffix = "" if node.op == "depthwise" else f"_{kernel(self.network, node)}"
-        call = f"scl_{node.op}_weight_{verb}{suffix}(&m_{name}, {window}{where}, {d}, {self._vec(source)}, config);"
+        d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
+        return f"scl_{node.op}_weight_{verb}{suffix}(&m_{name}, {window}{where}, {d}, {self._vec(node.sources[0])}{rate});"
+
+    def _measure(self, node: Node) -> None:
+        """An importance pass goes down to the layer it measures, and no further."""
+        name = node.name
+        lines = (
+            f"if (lesson->measure != NULL && lesson->measure->layer == {self.network.weighted().index(node)}) {{",
+            f"    if (d_{name}.any) {{",
+            f"        {self._weights_line(node)}",
+            f"        {self._gradient_call(node, 'measure', 'lesson->measure')}",
+            "    }",
+            "    return true;",
+            "}",
+        )
+        uses = (self.error_buffer[name], *self._map_uses(node.sources[0]))
+        self.program.learn.append(Step(f"{name} measure", uses, lines))
+
+    def _update(self, node: Node) -> None:
+        name, source = node.name, node.sources[0]
+        learns = f"d_{name}.any" + (" && lesson->measure == NULL" if self.room.slice else "")
         lines = [] if source in self.graph.learns else [self._weights_line(node)]
-        lines += [f"if (d_{name}.any) {{", f"    {call}", "}"]
+        lines.append(f"if ({learns}) {{")
+        if self.room.batch > 1:
+            lines.append(f"    const scl_gathered to_{name} = {{s->{name}_gathered, s->{name}_bias_gathered}};")
+            lines.append(f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}")
+        else:
+            selected = f"s->{name}_selected" if self.room.dgm and is_sparse(self.network, node) else "NULL"
+            lines += [
+                f"    const scl_masters to_{name} = {{s->{name}_master, s->{name}_bias, {selected}}};",
+                "    if (lesson->watch != NULL) {",
+                f"        {self._gradient_call(node, 'watch', f'&to_{name}, lesson->watch', ', lesson->rate')}",
+                "    }",
+                f"    {self._gradient_call(node, 'update', f'&to_{name}', ', lesson->rate')}",
+            ]
+        lines.append("}")
         uses = (self.error_buffer[name], *self._map_uses(source))
         self.program.learn.append(Step(f"{name} update", uses, tuple(lines)))

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sparcl_mcu.errors import SparclError
+from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
-from .layout import index_bytes
+from .layout import Blocks, index_bytes, is_sparse
 from .lower import Program, lower
 
 
@@ -21,19 +22,22 @@ class PlanError(SparclError):
     """A network's memory cannot be laid out."""
 
 
-HEAD_BYTES = 32  # sizeof(scl_state)
+HEAD_BYTES = 76  # sizeof(scl_state)
 SCALE_BYTES = 12  # sizeof(scl_scale)
+WINDOW_BYTES = 16  # sizeof(scl_window)
+LAYER_BYTES = 48  # sizeof(scl_layer)
 ALIGN = 4
 
 
 @dataclass(frozen=True)
 class Field:
-    """One member of the state block. name: its C name; what: for people; bytes: without padding."""
+    """One member of the state block. name: its C name; what: for people; bytes: without padding; declaration: in C."""
 
     name: str
     what: str
     bytes: int
     offset: int
+    declaration: str
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,14 @@ class MemoryPlan:
         return asdict(self) | {"peak": self.peak}
 
 
-def plan(network: Network, replay_capacity: int, batch: int = 1) -> MemoryPlan:
-    """Plan state and arena of a network with a replay buffer of `replay_capacity` int8 samples.
-
-    batch: steps whose gradients are gathered, in the state block, before they are applied; 1 needs no memory.
-    """
-    return plan_program(network, lower(network, batch), replay_capacity, batch)
+def plan(network: Network, room: Room) -> MemoryPlan:
+    """Plan state and arena of a network with that much room for settings."""
+    return plan_program(network, lower(network, room), room)
 
 
-def plan_program(network: Network, program: Program, replay_capacity: int, batch: int) -> MemoryPlan:
+def plan_program(network: Network, program: Program, room: Room) -> MemoryPlan:
     """The same for a network lowered already."""
-    state, state_bytes = _state(network, replay_capacity, batch)
+    state, state_bytes = _state(network, room)
     arena = _place(_lifetimes(program))
     return MemoryPlan(
         steps=tuple(step.name for step in program.steps()),
@@ -104,17 +105,17 @@ def plan_program(network: Network, program: Program, replay_capacity: int, batch
         arena=arena,
         state_bytes=state_bytes,
         arena_bytes=max(_aligned(b.offset + b.bytes) for b in arena),
-        replay_bytes=replay_capacity * (network.inputs + 1),
+        replay_bytes=sum(field.bytes for field in state if field.name.startswith("replay_")),
         constant_bytes=_constants(network),
     )
 
 
 def _constants(network: Network) -> int:
-    """Flash for initial masters (or frozen weights), biases and indices."""
-    total = 0
+    """Flash for initial masters (or frozen weights), biases, indices, and what describes layers and their windows."""
+    total = WINDOW_BYTES * sum(node.window is not None for node in network.graph.nodes)
     for node in network.weighted():
         weights = network.weights[node.name]
-        total += weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
+        total += LAYER_BYTES + weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
         total += len(weights.exponents) if node.op == "depthwise" else 0
         if not weights.dense:
             groups, per_block = len(weights.bias) // node.block.rows, node.block.rows * node.block.cols
@@ -126,28 +127,74 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def _state(network: Network, replay_capacity: int, batch: int) -> tuple[tuple[Field, ...], int]:
-    members = [("head", "head: seed, step, counters", HEAD_BYTES)]
-    for node in network.trainable():
-        members.append((f"{node.name}_bias", f"{node.name} biases, int32", 4 * len(network.weights[node.name].bias)))
-    for node in network.trainable() if batch > 1 else []:
+@dataclass(frozen=True)
+class _Member:
+    """A member of the state block, before it is placed: `count` elements of a C type."""
+
+    name: str
+    what: str
+    type: str
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element."""
+        return SCALE_BYTES if self.type == "scl_scale" else int(self.type.strip("uint_")) // 8
+
+
+def _members(network: Network, room: Room) -> list[_Member]:
+    trainable, classes = network.trainable(), network.classes
+    sparse = {node.name: Blocks.of(network, node, room) for node in trainable if is_sparse(network, node)}
+    members = []
+    for node in trainable:
         weights = network.weights[node.name]
-        members.append((f"{node.name}_bias_gathered", f"{node.name} bias gradients, int32", 4 * len(weights.bias)))
-        members.append((f"{node.name}_gathered", f"{node.name} gradients, int32", 4 * weights.slots))
+        members.append(_Member(f"{node.name}_bias", f"{node.name} biases, int32", "int32_t", len(weights.bias)))
+        if room.batch > 1:
+            what = f"{node.name} bias gradients, int32"
+            members.append(_Member(f"{node.name}_bias_gathered", what, "int32_t", len(weights.bias)))
+            members.append(_Member(f"{node.name}_gathered", f"{node.name} gradients, int32", "int32_t", weights.slots))
+        blocks = sparse.get(node.name)
+        slots = blocks.capacity * blocks.weights if blocks else weights.slots
+        members.append(_Member(f"{node.name}_master", f"{node.name} masters, int16", "int16_t", slots))
+    for name, blocks in sparse.items():
+        if room.tdm:
+            width = 8 * index_bytes(network.weights[name], network.graph.node(name).block)
+            members.append(_Member(f"{name}_start", f"{name} first blocks, uint16", "uint16_t", blocks.groups + 1))
+            members.append(_Member(f"{name}_index", f"{name} block columns", f"uint{width}_t", blocks.capacity))
+        if room.slice:
+            members.append(_Member(f"{name}_terms", f"{name} importance, uint8", "uint8_t", blocks.capacity))
+        if room.dgm:
+            members.append(_Member(f"{name}_selected", f"{name} blocks that learn", "uint8_t", -(-blocks.capacity // 8)))
     for scale in network.exponents:
         if not network.graph.scale_fixed(scale):
-            members.append((f"{scale}_scale", f"{scale} output exponent", SCALE_BYTES))
-    for node in network.trainable():
-        members.append((f"{node.name}_master", f"{node.name} masters, int16", 2 * network.weights[node.name].slots))
-    if replay_capacity:
-        members.append(("replay_x", "replay buffer, int8 inputs", replay_capacity * network.inputs))
-        members.append(("replay_y", "replay buffer, labels", replay_capacity))
-    if len({name for name, _, _ in members}) < len(members):
+            members.append(_Member(f"{scale}_scale", f"{scale} output exponent", "scl_scale", 1))
+    if room.logits:  # one more row: of the new sample, until it is offered
+        members.append(_Member("replay_logits", "replay buffer, int16 logits", "int16_t", (room.replay + 1) * classes))
+    if room.slice:
+        members.append(_Member("importance_sums", "importance window, int16", "int16_t", 2 * room.slice))
+    if room.dgm:
+        members.append(_Member("learning", "blocks that learn a layer, uint16", "uint16_t", len(network.weighted())))
+    if room.replay:
+        members.append(_Member("replay_x", "replay buffer, int8 inputs", "int8_t", room.replay * network.inputs))
+        members.append(_Member("replay_y", "replay buffer, labels", "uint8_t", room.replay))
+    if room.ddr:
+        members.append(_Member("ddr_alive", "samples not removed, bits", "uint8_t", -(-room.ddr // 8)))
+        members.append(_Member("ddr_wrong", "samples' counts, nibbles", "uint8_t", -(-room.ddr // 2)))
+    members.append(_Member("task_classes", "the task's classes, bits", "uint8_t", -(-classes // 8)))
+    return members
+
+
+def _state(network: Network, room: Room) -> tuple[tuple[Field, ...], int]:
+    """Members in falling alignment, so that the compiler adds no padding between them."""
+    members = sorted(_members(network, room), key=lambda m: -min(m.size, ALIGN))
+    if len({"head", *(m.name for m in members)}) <= len(members):
         raise PlanError("two members of the state block would share a name; rename a layer")
-    fields, offset = [], 0
-    for name, what, size in members:  # in falling alignment, so that the compiler adds no padding between them
-        fields.append(Field(name, what, size, offset))
-        offset += size
+    head = Field("head", "head: settings, seed, step, schedule", HEAD_BYTES, 0, "scl_state head")
+    fields, offset = [head], HEAD_BYTES
+    for m in members:
+        declaration = f"{m.type} {m.name}" if m.type == "scl_scale" else f"{m.type} {m.name}[{m.count}]"
+        fields.append(Field(m.name, m.what, m.size * m.count, offset, declaration))
+        offset += m.size * m.count
     return tuple(fields), _aligned(offset)
 
 

@@ -54,16 +54,22 @@ class Status(IntEnum):
     CONFIG = -4
     LENGTH = -5
     KIND = -6
+    SAMPLE = -7
+    SCHEDULE = -8
+    ROOM = -9
 
 
 STATUS_TEXT = {
     Status.OK: "ok",
     Status.ARG: "an argument is NULL or out of its range",
-    Status.LABEL: "the label is not below the network's number of classes",
+    Status.LABEL: "the network lacks that class, or the task did not announce it",
     Status.TASK: "no task is open, or one is open already: begin and end tasks in turn",
     Status.CONFIG: "a learning setting is out of its range",
     Status.LENGTH: "the payload has the wrong length for its message kind",
     Status.KIND: "the message kind is unknown to this protocol version",
+    Status.SAMPLE: "the task has no such sample, or it was removed",
+    Status.SCHEDULE: "the task is too short or has too few epochs for the settings, or does not say",
+    Status.ROOM: "the network was generated without the memory for it",
 }
 
 TOKEN = struct.Struct("<I")  # HELLO request

@@ -2,15 +2,30 @@
 
 #include <string.h>
 
+#include "pass.h"
+#include "removal.h"
 #include "replay.h"
-#include "sparcl/crc32.h"
+#include "schedule.h"
+#include "state.h"
 
-static scl_err check(const scl_config *config)
+#define WATCH_STEPS 64u /* what updates do is counted in one step of so many */
+
+static scl_err check(const scl_model *model, const scl_config *c)
 {
-    const bool ok = (config->lr_mantissa == 1 || config->lr_mantissa == 3) &&
-                    config->lr_exponent >= -15 && config->lr_exponent <= 0 &&
-                    config->second_pass <= SCL_SECOND_REPEAT;
-    return ok ? SCL_OK : SCL_ERR_CONFIG;
+    const bool valid = (c->lr_mantissa == 1 || c->lr_mantissa == 3) && c->lr_exponent >= -15 &&
+                       c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_DERPP &&
+                       c->alpha_shift <= 15 && c->beta_shift <= 7 && c->single_head_loss <= 1 &&
+                       c->importance <= SCL_IMPORTANCE_MAGNITUDE && c->ddr_within_task <= 1;
+    if (!valid) {
+        return SCL_ERR_CONFIG;
+    }
+    const bool der = c->replay == SCL_REPLAY_DER || c->replay == SCL_REPLAY_DERPP;
+    const bool missing =
+        (der && model->replay_logits_offset == 0) ||
+        (c->importance != SCL_IMPORTANCE_OFF && !model->tdm) || c->tdm_inter > model->inter ||
+        (c->dgm_share > 0 && model->learning_offset == 0) || (scl_sweeps(c) && model->slice == 0) ||
+        (c->ddr_fraction > 0 && model->ddr == 0);
+    return missing ? SCL_ERR_ROOM : SCL_OK;
 }
 
 scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void *arena)
@@ -26,7 +41,7 @@ scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void
 
 scl_err scl_reset(scl_learner *learner, const scl_config *config)
 {
-    const scl_err err = config == NULL ? SCL_ERR_ARG : check(config);
+    const scl_err err = config == NULL ? SCL_ERR_ARG : check(learner->model, config);
     if (err != SCL_OK) {
         return err;
     }
@@ -37,17 +52,86 @@ scl_err scl_reset(scl_learner *learner, const scl_config *config)
     learner->state->version = SCL_STATE_VERSION;
     learner->state->model_hash = model->hash;
     learner->state->config = *config;
+    learner->state->event = SCL_EVENTS;
     model->load(learner->state);
     return SCL_OK;
 }
 
-scl_err scl_begin_task(scl_learner *learner)
+/* ---- sets of classes: bits, lowest first; NULL: all ---- */
+
+/* Does the set name a class the network lacks? */
+static bool has_alien(const scl_model *model, const uint8_t *classes)
 {
-    if (learner->state->task_open || learner->state->tasks_begun == UINT16_MAX) {
+    const uint32_t used = model->classes & 7u;
+    return classes != NULL && used != 0 && classes[model->classes >> 3] >> used != 0;
+}
+
+static bool has(const uint8_t *classes, uint32_t label)
+{
+    return classes == NULL || scl_bit(classes, label);
+}
+
+/* The largest logit but that of class `except`; -32768, below every logit, if there is none. */
+static int32_t largest(const scl_model *model, const int16_t *logits, const uint8_t *among,
+                       uint32_t except, uint8_t *which)
+{
+    int32_t best = INT16_MIN;
+    for (uint32_t j = 0; j < model->classes; j++) {
+        if (j != except && has(among, j) && logits[j] > best) {
+            best = logits[j];
+            *which = (uint8_t)j;
+        }
+    }
+    return best;
+}
+
+#define NO_CLASS 256u
+
+static uint8_t arg_max(const scl_model *model, const int16_t *logits, const uint8_t *among)
+{
+    uint8_t which = 0;
+    (void)largest(model, logits, among, NO_CLASS, &which);
+    return which;
+}
+
+/* Is the sample right by the margin, so that it need not be learnt? */
+static bool is_easy(const scl_learner *learner, const int16_t *logits, uint8_t label)
+{
+    uint8_t which;
+    const int32_t margin = learner->state->config.margin;
+    return margin > 0 &&
+           logits[label] - largest(learner->model, logits, NULL, label, &which) >= margin;
+}
+
+/* ---- tasks ---- */
+
+scl_err scl_begin_task(scl_learner *learner, const scl_task *task)
+{
+    scl_state *state = learner->state;
+    const scl_model *model = learner->model;
+    if (state->task_open || state->tasks_begun == UINT16_MAX) {
         return SCL_ERR_TASK;
     }
-    learner->state->tasks_begun++;
-    learner->state->task_open = 1;
+    if (task == NULL) {
+        return SCL_ERR_ARG;
+    }
+    if (has_alien(model, task->classes)) {
+        return SCL_ERR_LABEL;
+    }
+    const scl_err err = scl_schedule_check(learner, task);
+    if (err != SCL_OK) {
+        return err;
+    }
+    uint8_t *classes = scl_member(learner, model->classes_offset);
+    for (uint32_t j = 0; j < model->classes; j++) {
+        scl_bit_set(classes, j, has(task->classes, j));
+    }
+    state->tasks_begun++;
+    state->task_open = 1;
+    scl_schedule_begin(learner, task);
+    if (state->config.ddr_fraction > 0) {
+        scl_removal_begin(learner);
+    }
     return SCL_OK;
 }
 
@@ -69,35 +153,149 @@ scl_err scl_end_task(scl_learner *learner)
     return SCL_OK;
 }
 
-static uint8_t arg_max(const int16_t *logits, uint32_t n)
+scl_err scl_end_epoch(scl_learner *learner)
 {
-    uint32_t best = 0;
-    for (uint32_t j = 1; j < n; j++) {
-        if (logits[j] > logits[best]) {
-            best = j;
-        }
+    scl_state *state = learner->state;
+    if (!state->task_open) {
+        return SCL_ERR_TASK;
     }
-    return (uint8_t)best;
+    const uint64_t position = (state->epochs_done + 1ull) * state->samples;
+    if (state->epochs_done == UINT16_MAX || position > UINT32_MAX) {
+        return SCL_ERR_SCHEDULE;
+    }
+    state->epochs_done++;
+    if (state->config.ddr_fraction > 0) {
+        learner->model->remove(learner);
+        scl_removal_forget(learner);
+    }
+    state->position = (uint32_t)position;
+    scl_schedule_event(learner);
+    return SCL_OK;
 }
 
-/* Forward, loss, backward, update. Returns the class given before the update. */
-static uint8_t train(scl_learner *learner, const int8_t *x, uint8_t label)
+/* ---- one step ---- */
+
+/* Cross entropy of the new sample. */
+static scl_lesson new_sample(const scl_learner *learner, uint8_t label)
+{
+    const scl_config *config = &learner->state->config;
+    return (scl_lesson){
+        .label = label,
+        .rate = {config->lr_mantissa, config->lr_exponent},
+        .classes =
+            config->single_head_loss ? scl_member(learner, learner->model->classes_offset) : NULL,
+    };
+}
+
+static void replay_label(scl_learner *learner, uint32_t stream)
+{
+    const scl_config *config = &learner->state->config;
+    const scl_replay_slot slot = scl_replay_draw(learner, stream);
+    const int8_t exponent = (int8_t)(config->lr_exponent - config->beta_shift);
+    scl_pass(learner, slot.x,
+             &(scl_lesson){.label = *slot.y, .rate = {config->lr_mantissa, exponent}});
+}
+
+static void replay_logits(scl_learner *learner)
+{
+    const scl_config *config = &learner->state->config;
+    const scl_replay_slot slot = scl_replay_draw(learner, SCL_STREAM_FIRST_DRAW);
+    scl_pass(learner, slot.x,
+             &(scl_lesson){.label = *slot.y,
+                           .alpha_shift = config->alpha_shift,
+                           .rate = {config->lr_mantissa, config->lr_exponent},
+                           .logits = slot.logits});
+}
+
+static void replay(scl_learner *learner, const int8_t *x, const scl_lesson *again)
+{
+    switch (learner->state->config.replay) {
+    case SCL_REPLAY_REPEAT:
+        scl_pass(learner, x, again);
+        break;
+    case SCL_REPLAY_DER:
+        replay_logits(learner);
+        break;
+    case SCL_REPLAY_DERPP:
+        replay_logits(learner);
+        replay_label(learner, SCL_STREAM_SECOND_DRAW);
+        break;
+    default:
+        replay_label(learner, SCL_STREAM_FIRST_DRAW);
+        break;
+    }
+}
+
+/* The pass of the new sample. Returns the class given before the update. */
+static uint8_t learn(scl_learner *learner, const int8_t *x, const scl_lesson *lesson,
+                     uint32_t number)
 {
     const scl_model *model = learner->model;
+    const scl_config *config = &learner->state->config;
     scl_counters *count = &learner->counters;
-    const int16_t *logits = model->forward(learner->state, learner->arena, x, true);
-    const uint8_t predicted = arg_max(logits, model->classes);
-    count->training_passes++;
-    count->macs_forward += model->macs_forward;
-    if (model->backward(learner->state, learner->arena, x, label)) {
-        count->backward_passes++;
-        count->macs_input_grad += model->macs_input_grad;
-        count->macs_weight_grad += model->macs_weight_grad;
+    const int16_t *logits = scl_pass_forward(learner, x);
+    const uint8_t before = arg_max(model, logits, NULL);
+    scl_watch watch = {0};
+    scl_lesson once = *lesson;
+    scl_replay_keep_logits(learner, logits);
+    if (config->ddr_fraction > 0) {
+        const uint8_t *task = scl_member(learner, model->classes_offset);
+        const uint8_t given = config->ddr_within_task ? arg_max(model, logits, task) : before;
+        scl_removal_note(learner, number, given != lesson->label);
     }
-    return predicted;
+    once.nothing = is_easy(learner, logits, lesson->label);
+    once.watch = learner->state->step % WATCH_STEPS == 0 ? &watch : NULL;
+    scl_pass_learn(learner, x, &once);
+    count->skipped += once.nothing;
+    count->updates_watched += watch.watched;
+    count->updates_dead += watch.dead;
+    count->updates_saturated += watch.saturated;
+    return before;
 }
 
-scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_t *predicted)
+scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint32_t number,
+                    uint8_t *predicted)
+{
+    scl_state *state = learner->state;
+    const scl_model *model = learner->model;
+    if (x == NULL) {
+        return SCL_ERR_ARG;
+    }
+    if (label >= model->classes) {
+        return SCL_ERR_LABEL;
+    }
+    if (!state->task_open) {
+        return SCL_ERR_TASK;
+    }
+    if (!scl_bit(scl_member(learner, model->classes_offset), label)) {
+        return SCL_ERR_LABEL;
+    }
+    if (state->config.ddr_fraction > 0 && !scl_wanted(learner, number)) {
+        return SCL_ERR_SAMPLE;
+    }
+    const scl_lesson lesson = new_sample(learner, label);
+    const uint8_t before = learn(learner, x, &lesson, number);
+    if (predicted != NULL) {
+        *predicted = before;
+    }
+    if (scl_replays(learner)) {
+        replay(learner, x, &lesson);
+    }
+    if (scl_schedule_measures(learner)) {
+        model->measure(learner, x, label);
+    }
+    scl_replay_insert(learner, x, label);
+    learner->counters.steps++;
+    state->step++;
+    state->position++;
+    if (model->batch > 1 && ++state->gathered == model->batch) {
+        apply_batch(learner);
+    }
+    scl_schedule_event(learner);
+    return SCL_OK;
+}
+
+scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label)
 {
     scl_state *state = learner->state;
     if (x == NULL) {
@@ -106,54 +304,38 @@ scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_
     if (label >= learner->model->classes) {
         return SCL_ERR_LABEL;
     }
-    if (!state->task_open) {
+    if (state->task_open) {
         return SCL_ERR_TASK;
     }
-    const uint8_t before = train(learner, x, label);
-    if (predicted != NULL) {
-        *predicted = before;
+    if (learner->model->replay_logits_offset != 0) {
+        scl_replay_keep_logits(learner, learner->model->forward(state, learner->arena, x, false));
     }
-    if (state->tasks_begun >= 2) {
-        scl_replay_slot slot;
-        if (state->config.second_pass == SCL_SECOND_REPEAT) {
-            train(learner, x, label);
-        } else if (scl_replay_draw(learner->model, state, &slot)) {
-            train(learner, slot.x, *slot.y);
-        }
-    }
-    scl_replay_insert(learner->model, state, x, label);
-    state->step++;
-    learner->counters.steps++;
-    if (learner->model->batch > 1 && ++state->gathered == learner->model->batch) {
-        apply_batch(learner);
+    scl_replay_insert(learner, x, label);
+    if (state->tasks_begun == 0) {
+        state->remembered = 1;
     }
     return SCL_OK;
 }
 
-scl_err scl_predict(scl_learner *learner, const int8_t *x, uint8_t *predicted,
+scl_err scl_predict(scl_learner *learner, const int8_t *x, const uint8_t *among, uint8_t *predicted,
                     const int16_t **logits)
 {
+    const scl_model *model = learner->model;
     if (x == NULL || predicted == NULL) {
         return SCL_ERR_ARG;
     }
-    const int16_t *z = learner->model->forward(learner->state, learner->arena, x, false);
-    *predicted = arg_max(z, learner->model->classes);
+    bool any = among == NULL;
+    for (uint32_t j = 0; j < model->classes && !any; j++) {
+        any = scl_bit(among, j);
+    }
+    if (!any || has_alien(model, among)) {
+        return SCL_ERR_LABEL;
+    }
+    const int16_t *z = model->forward(learner->state, learner->arena, x, false);
+    *predicted = arg_max(model, z, among);
     if (logits != NULL) {
         *logits = z;
     }
     learner->counters.predictions++;
     return SCL_OK;
-}
-
-uint32_t scl_state_hash(const scl_learner *learner)
-{
-    const scl_model *model = learner->model;
-    const scl_state *state = learner->state;
-    const uint8_t *bytes = (const uint8_t *)state;
-    const uint32_t tail[3] = {state->seen, state->step, state->config.seed};
-    uint32_t crc = model->hash_layers(state, 0);
-    crc = scl_crc32(crc, bytes + model->replay_x_offset,
-                    (size_t)model->replay_capacity * model->inputs);
-    crc = scl_crc32(crc, bytes + model->replay_y_offset, model->replay_capacity);
-    return scl_crc32(crc, tail, sizeof tail);
 }

@@ -2,40 +2,77 @@
 
 #include <string.h>
 
-#include "sparcl/numerics.h"
+#include "state.h"
 
-static scl_replay_slot slot_at(const scl_model *model, scl_state *state, uint32_t slot)
+static scl_replay_slot slot_at(const scl_learner *learner, uint32_t slot)
 {
-    uint8_t *base = (uint8_t *)state;
+    const scl_model *model = learner->model;
+    int16_t *logits = scl_member(learner, model->replay_logits_offset);
     return (scl_replay_slot){
-        .x = (int8_t *)(base + model->replay_x_offset + (size_t)slot * model->inputs),
-        .y = base + model->replay_y_offset + slot,
+        .x = (int8_t *)scl_member(learner, model->replay_x_offset) + (size_t)slot * model->inputs,
+        .y = (uint8_t *)scl_member(learner, model->replay_y_offset) + slot,
+        .logits = logits == NULL ? NULL : logits + (size_t)slot * model->classes,
     };
 }
 
-bool scl_replay_draw(const scl_model *model, scl_state *state, scl_replay_slot *slot)
+static uint32_t filled(const scl_learner *learner)
 {
-    const uint32_t filled =
-        state->seen < model->replay_capacity ? state->seen : model->replay_capacity;
-    if (filled == 0) {
-        return false;
-    }
-    const uint32_t h = scl_hash32(state->config.seed, SCL_STREAM_FIRST_DRAW, state->step, 0, 0);
-    *slot = slot_at(model, state, scl_pick(h, filled));
-    return true;
+    const uint32_t capacity = learner->model->replay_capacity;
+    return learner->state->seen < capacity ? learner->state->seen : capacity;
 }
 
-void scl_replay_insert(const scl_model *model, scl_state *state, const int8_t *x, uint8_t label)
+bool scl_replays(const scl_learner *learner)
 {
-    state->seen++;
-    uint32_t chosen = state->seen - 1;
-    if (state->seen > model->replay_capacity) {
-        const uint32_t h = scl_hash32(state->config.seed, SCL_STREAM_RESERVOIR, state->step, 0, 0);
-        chosen = scl_pick(h, state->seen);
+    return (learner->state->tasks_begun >= 2 || learner->state->remembered) && filled(learner) > 0;
+}
+
+scl_replay_slot scl_replay_draw(const scl_learner *learner, uint32_t stream)
+{
+    const scl_state *state = learner->state;
+    const uint32_t h = scl_hash32(state->config.seed, stream, state->step, 0, 0);
+    return slot_at(learner, scl_pick(h, filled(learner)));
+}
+
+/* Behind the last slot. */
+static int16_t *kept_logits(const scl_learner *learner)
+{
+    return slot_at(learner, learner->model->replay_capacity).logits;
+}
+
+void scl_replay_keep_logits(const scl_learner *learner, const int16_t *logits)
+{
+    int16_t *kept = kept_logits(learner);
+    if (kept != NULL) {
+        memcpy(kept, logits, learner->model->classes * sizeof *kept);
+    }
+}
+
+void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t label)
+{
+    scl_state *state = learner->state;
+    const scl_model *model = learner->model;
+    uint32_t chosen = state->seen;
+    if (chosen >= model->replay_capacity) {
+        const uint32_t h = scl_hash32(state->config.seed, SCL_STREAM_RESERVOIR, state->seen, 0, 0);
+        chosen = scl_pick(h, state->seen + 1);
     }
     if (chosen < model->replay_capacity) {
-        const scl_replay_slot slot = slot_at(model, state, chosen);
+        const scl_replay_slot slot = slot_at(learner, chosen);
         memcpy(slot.x, x, model->inputs);
         *slot.y = label;
+        if (slot.logits != NULL) {
+            memcpy(slot.logits, kept_logits(learner), model->classes * sizeof *slot.logits);
+        }
     }
+    state->seen++;
+}
+
+uint32_t scl_buffer_count(const scl_learner *learner, uint8_t label)
+{
+    const uint8_t *labels = scl_member(learner, learner->model->replay_y_offset);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < filled(learner); i++) {
+        n += labels[i] == label;
+    }
+    return n;
 }

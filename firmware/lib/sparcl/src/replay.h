@@ -7,14 +7,21 @@
 
 /* A stored sample. */
 typedef struct scl_replay_slot {
-    int8_t *x;  /* (inputs) */
-    uint8_t *y; /* label */
+    int8_t *x;       /* (inputs) */
+    uint8_t *y;      /* label */
+    int16_t *logits; /* (classes) it was stored with; NULL where there is no room for them */
 } scl_replay_slot;
 
-/* The slot to replay in this step. False while the buffer is empty. */
-bool scl_replay_draw(const scl_model *model, scl_state *state, scl_replay_slot *slot);
+/* Is there replay in this step? From the second task on, or after samples were remembered. */
+bool scl_replays(const scl_learner *learner);
 
-/* Offer one sample. */
-void scl_replay_insert(const scl_model *model, scl_state *state, const int8_t *x, uint8_t label);
+/* The slot drawn with this stream in this step; scl_replays. */
+scl_replay_slot scl_replay_draw(const scl_learner *learner, uint32_t stream);
+
+/* Keep the logits of the new sample until it is offered; nothing without room for them. */
+void scl_replay_keep_logits(const scl_learner *learner, const int16_t *logits);
+
+/* Offer one sample, with the logits kept. */
+void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t label);
 
 #endif

@@ -10,11 +10,15 @@
 #define SCL_ERR_LIST(X)                                                                            \
     X(OK, 0, "ok")                                                                                 \
     X(ARG, -1, "an argument is NULL or out of its range")                                          \
-    X(LABEL, -2, "the label is not below the network's number of classes")                         \
+    X(LABEL, -2, "the network lacks that class, or the task did not announce it")                  \
     X(TASK, -3, "no task is open, or one is open already: begin and end tasks in turn")            \
     X(CONFIG, -4, "a learning setting is out of its range")                                        \
     X(LENGTH, -5, "the payload has the wrong length for its message kind")                         \
-    X(KIND, -6, "the message kind is unknown to this protocol version")
+    X(KIND, -6, "the message kind is unknown to this protocol version")                            \
+    X(SAMPLE, -7, "the task has no such sample, or it was removed")                                \
+    X(SCHEDULE, -8,                                                                                \
+      "the task is too short or has too few epochs for the settings, or does not say")             \
+    X(ROOM, -9, "the network was generated without the memory for it")
 
 #define SCL_ERR_ENUM(name, value, text) SCL_ERR_##name = (value),
 typedef enum scl_err { SCL_ERR_LIST(SCL_ERR_ENUM) } scl_err;

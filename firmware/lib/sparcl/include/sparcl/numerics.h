@@ -7,6 +7,7 @@
 #ifndef SPARCL_NUMERICS_H
 #define SPARCL_NUMERICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 _Static_assert((-3 >> 1) == -2, "the contract needs arithmetic right shifts");
@@ -20,7 +21,14 @@ _Static_assert((-3 >> 1) == -2, "the contract needs arithmetic right shifts");
 #define SCL_WINDOW         32 /* training forwards between two looks at the saturation counter */
 
 /* What a random number is for. */
-enum { SCL_STREAM_RESERVOIR = 1, SCL_STREAM_FIRST_DRAW = 2 };
+enum {
+    SCL_STREAM_RESERVOIR = 1,
+    SCL_STREAM_FIRST_DRAW = 2,
+    SCL_STREAM_SECOND_DRAW = 3,
+    SCL_STREAM_GROWTH = 4,
+    SCL_STREAM_TIES = 5,
+    SCL_STREAM_IMPORTANCE_DRAW = 7,
+};
 
 /* Clamp to [-limit, limit]. */
 static inline int32_t scl_sat(int32_t v, int32_t limit)
@@ -52,6 +60,24 @@ static inline int scl_blen(uint32_t v)
 
 /* Counter-based random number in [0, 2^32), the same in any visiting order. */
 uint32_t scl_hash32(uint32_t seed, uint32_t stream, uint32_t step, uint32_t layer, uint32_t index);
+
+/* n_p of the contract: a fraction of n in units of 2^-16, rounded half up; below n + 1. */
+static inline uint32_t scl_share(uint32_t n, uint16_t fraction)
+{
+    return (uint32_t)(((uint64_t)n * fraction + 32768u) >> 16);
+}
+
+/* Bit `at` of a row of bits, lowest first. */
+static inline bool scl_bit(const uint8_t *bits, uint32_t at)
+{
+    return (bits[at >> 3] & 1u << (at & 7u)) != 0;
+}
+
+static inline void scl_bit_set(uint8_t *bits, uint32_t at, bool value)
+{
+    const uint32_t mask = 1u << (at & 7u);
+    bits[at >> 3] = (uint8_t)(value ? bits[at >> 3] | mask : bits[at >> 3] & ~mask);
+}
 
 /* Map a hash to [0, n) without division. */
 static inline uint32_t scl_pick(uint32_t hash, uint32_t n)

@@ -14,6 +14,16 @@
 #include "sparcl/numerics.h"
 #include "sparcl/sparcl.h"
 
+/* Parts of the runtime that a generated model names only if it has room for them, so that the
+ * linker leaves them out of the others (scl_model.measure, .event, .remove). */
+
+/* One step of an importance window: the new sample's pass and a drawn one's. */
+void scl_measure_step(scl_learner *learner, const int8_t *x, uint8_t label);
+/* What the event state->event does to masks and selections. */
+void scl_event(scl_learner *learner);
+/* End of epoch state->epochs_done: DDR removes the samples that were wrong least. */
+void scl_remove_easiest(scl_learner *learner);
+
 /* int8 mantissas with their shared exponent: value = q[i] * 2^e. */
 typedef struct scl_vec {
     const int8_t *q;
@@ -36,6 +46,12 @@ void scl_scale_close(scl_scale *scale, uint32_t outputs);
 uint32_t scl_scale_hash(const scl_scale *scale, uint32_t crc);
 
 /* ---- where a layer's accumulators go ------------------------------------ */
+
+/* Bytes of the ReLU mask of n outputs. */
+static inline uint32_t scl_relu_mask_bytes(uint32_t n)
+{
+    return (n + 7u) / 8u;
+}
 
 typedef struct scl_output {
     int exponent;       /* of the outputs: scl_scale.exponent, or SCL_LOGIT_EXPONENT */
@@ -67,6 +83,7 @@ typedef struct scl_matrix {
 typedef struct scl_masters {
     int16_t *master;
     int32_t *bias;
+    const uint8_t *selected; /* (blocks) bits: only these blocks learn; NULL: all */
 } scl_masters;
 
 typedef struct scl_gathered {
@@ -80,14 +97,16 @@ void scl_apply_masters(int16_t *master, int32_t *gathered, uint32_t n);
 void scl_apply_biases(int32_t *bias, int32_t *gathered, uint32_t n);
 
 /* Every variant of the bodies in src/ops/matrix.h: name, R, C, bytes of an index entry, frozen. */
-#define SCL_TRAINABLE_LIST(X)                                                                      \
-    X(full, 1, 1, 0, false)                                                                        \
+#define SCL_SPARSE_LIST(X)                                                                         \
     X(1x1_i8, 1, 1, 1, false)                                                                      \
     X(1x1_i16, 1, 1, 2, false)                                                                     \
     X(1x4_i8, 1, 4, 1, false)                                                                      \
     X(1x4_i16, 1, 4, 2, false)                                                                     \
     X(4x1_i8, 4, 1, 1, false)                                                                      \
     X(4x1_i16, 4, 1, 2, false)
+#define SCL_TRAINABLE_LIST(X)                                                                      \
+    X(full, 1, 1, 0, false)                                                                        \
+    SCL_SPARSE_LIST(X)
 #define SCL_FROZEN_LIST(X)                                                                         \
     X(full_frozen, 1, 1, 0, true)                                                                  \
     X(1x1_i8_frozen, 1, 1, 1, true)                                                                \
@@ -97,9 +116,10 @@ void scl_apply_biases(int32_t *bias, int32_t *gathered, uint32_t n);
     X(4x1_i8_frozen, 4, 1, 1, true)                                                                \
     X(4x1_i16_frozen, 4, 1, 2, true)
 
-/* hash: CRC-32 over masters (and, if sparse, mask bits) in canonical dense order. */
+/* hash: CRC-32 over masters (and, if sparse, mask bits; and `selected`, bits of blocks as
+ * stored, if not NULL, as bits of weights) in canonical dense order. */
 #define SCL_MATRIX_DECLARE(name, ...)                                                              \
-    uint32_t scl_matrix_hash_##name(const scl_matrix *m, uint32_t crc);
+    uint32_t scl_matrix_hash_##name(const scl_matrix *m, const uint8_t *selected, uint32_t crc);
 SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
 #undef SCL_MATRIX_DECLARE
 
@@ -108,7 +128,10 @@ SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
  * input_grad: d (rows) -> v int32 (fan_in), exponent e_w + d.e, with the weights as
  *     they are: call it before weight_update. Rows without error are skipped.
  * weight_update: masters and biases learn from error d (rows) and input x (fan_in).
- * weight_gather: the same gradients are added up instead, for a batch. */
+ * weight_gather: the same gradients are added up instead, for a batch.
+ * weight_watch: what weight_update would do to the masters is counted, and not done.
+ * weight_measure: gradients of a range of blocks are added to its sums; see scl_measure.
+ * None needs scratch. */
 #define SCL_DENSE_DECLARE(name, ...)                                                               \
     void scl_dense_forward_##name(const scl_matrix *m, scl_vec x, scl_output *out);                \
     void scl_dense_input_grad_##name(const scl_matrix *m, scl_vec d, int32_t *v);
@@ -117,10 +140,17 @@ SCL_FROZEN_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
 #define SCL_DENSE_DECLARE(name, ...)                                                               \
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
-                                        scl_vec x, const scl_config *config);                      \
+                                        scl_vec x, scl_rate rate);                                 \
     void scl_dense_weight_gather_##name(const scl_matrix *m, const scl_gathered *to, scl_vec d,    \
-                                        scl_vec x, const scl_config *config);
+                                        scl_vec x, scl_rate rate);                                 \
+    void scl_dense_weight_watch_##name(const scl_matrix *m, const scl_masters *of,                 \
+                                       scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate);
 SCL_TRAINABLE_LIST(SCL_DENSE_DECLARE)
+#undef SCL_DENSE_DECLARE
+#define SCL_DENSE_DECLARE(name, ...)                                                               \
+    void scl_dense_weight_measure_##name(const scl_matrix *m, const scl_measure *to, scl_vec d,    \
+                                         scl_vec x);
+SCL_SPARSE_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
 
 /* ---- convolution ----------------------------------------------------------
@@ -135,10 +165,22 @@ typedef struct scl_window {
     uint8_t pad_top, pad_left;
 } scl_window;
 
-/* forward: x (in map) -> out (out_h, out_w, rows); patch: scratch int8 (fan_in).
- * input_grad: d (out map) -> v int32 (in map), exponent e_w + d.e; patch: scratch
- *     int32 (fan_in).
- * weight_update: for each stored weight the sum over positions, then at once. */
+/* Bytes of scratch: forward int8 (fan_in), input_grad int32 (fan_in); none for a 1x1
+ * kernel, whose patch is used where it lies. */
+static inline uint32_t scl_conv2d_forward_scratch(const scl_window *w)
+{
+    const uint32_t taps = (uint32_t)w->kernel_h * w->kernel_w;
+    return taps == 1u ? 0u : taps * w->channels;
+}
+
+static inline uint32_t scl_conv2d_input_grad_scratch(const scl_window *w)
+{
+    return 4u * scl_conv2d_forward_scratch(w);
+}
+
+/* forward: x (in map) -> out (out_h, out_w, rows); patch: scratch.
+ * input_grad: d (out map) -> v int32 (in map), exponent e_w + d.e; patch: scratch.
+ * weight_*: for each weight the sum over positions, then as for a dense layer. */
 #define SCL_CONV2D_DECLARE(name, ...)                                                              \
     void scl_conv2d_forward_##name(const scl_matrix *m, const scl_window *w, scl_vec x,            \
                                    int8_t *patch, scl_output *out);                                \
@@ -150,15 +192,23 @@ SCL_FROZEN_LIST(SCL_CONV2D_DECLARE)
 #define SCL_CONV2D_DECLARE(name, ...)                                                              \
     void scl_conv2d_weight_update_##name(const scl_matrix *m, const scl_window *w,                 \
                                          const scl_masters *to, scl_vec d, scl_vec x,              \
-                                         const scl_config *config);                                \
+                                         scl_rate rate);                                           \
     void scl_conv2d_weight_gather_##name(const scl_matrix *m, const scl_window *w,                 \
                                          const scl_gathered *to, scl_vec d, scl_vec x,             \
-                                         const scl_config *config);
+                                         scl_rate rate);                                           \
+    void scl_conv2d_weight_watch_##name(const scl_matrix *m, const scl_window *w,                  \
+                                        const scl_masters *of, scl_watch *watch, scl_vec d,        \
+                                        scl_vec x, scl_rate rate);
 SCL_TRAINABLE_LIST(SCL_CONV2D_DECLARE)
+#undef SCL_CONV2D_DECLARE
+#define SCL_CONV2D_DECLARE(name, ...)                                                              \
+    void scl_conv2d_weight_measure_##name(const scl_matrix *m, const scl_window *w,                \
+                                          const scl_measure *to, scl_vec d, scl_vec x);
+SCL_SPARSE_LIST(SCL_CONV2D_DECLARE)
 #undef SCL_CONV2D_DECLARE
 
 /* ---- depthwise convolution --------------------------------------------------
- * One kernel a channel, never pruned, an exponent a channel. */
+ * One kernel a channel, never pruned, an exponent a channel. No scratch. */
 
 typedef struct scl_depthwise {
     const void *weights; /* (channels, kernel_h * kernel_w) masters or hi */
@@ -174,10 +224,11 @@ void scl_depthwise_input_grad(const scl_depthwise *m, const scl_window *w, scl_v
 void scl_depthwise_input_grad_frozen(const scl_depthwise *m, const scl_window *w, scl_vec d,
                                      int32_t *v);
 void scl_depthwise_weight_update(const scl_depthwise *m, const scl_window *w, const scl_masters *to,
-                                 scl_vec d, scl_vec x, const scl_config *config);
+                                 scl_vec d, scl_vec x, scl_rate rate);
 void scl_depthwise_weight_gather(const scl_depthwise *m, const scl_window *w,
-                                 const scl_gathered *to, scl_vec d, scl_vec x,
-                                 const scl_config *config);
+                                 const scl_gathered *to, scl_vec d, scl_vec x, scl_rate rate);
+void scl_depthwise_weight_watch(const scl_depthwise *m, const scl_window *w, const scl_masters *of,
+                                scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate);
 uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_t crc);
 
 /* ---- pools: keep the exponent ------------------------------------------------ */
@@ -186,6 +237,12 @@ uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_
 static inline uint32_t scl_pool_index_bits(const scl_window *w)
 {
     return w->kernel_h * w->kernel_w <= 4 ? 2u : 4u;
+}
+
+/* Bytes of a max pool's index; average pools and additions keep nothing. */
+static inline uint32_t scl_max_pool_index_bytes(const scl_window *w)
+{
+    return ((uint32_t)w->out_h * w->out_w * w->channels * scl_pool_index_bits(w) + 7u) / 8u;
 }
 
 /* index: (out values) entries of scl_pool_index_bits, packed, lowest bits first; NULL
@@ -204,6 +261,10 @@ void scl_avg_pool_input_grad(const scl_window *w, int32_t reciprocal, const int8
 void scl_add_forward(const int8_t *a, const int8_t *b, uint32_t n, scl_output *out);
 
 /* ---- loss and errors ----------------------------------------------------- */
+
+/* The loss gradient a lesson asks for: logits z int16 (n), unit 1/32 -> g int32 (n),
+ * exponent SCL_LOSS_EXPONENT. */
+void scl_loss_grad(const int16_t *z, uint32_t n, const scl_lesson *lesson, int32_t *g);
 
 /* Softmax cross entropy: logits z int16 (n), unit 1/32 -> g int32 (n), exponent
  * SCL_LOSS_EXPONENT: softmax(z) - onehot(label). `classes`, if not NULL, (n) bits, says

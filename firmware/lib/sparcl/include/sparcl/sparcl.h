@@ -10,9 +10,9 @@
  *     static scl_model_arena arena;
  *     scl_learner learner;
  *     scl_init(&learner, &scl_model_generated, &state, &arena);
- *     scl_begin_task(&learner);
- *     scl_observe(&learner, x, label, NULL);     // learn one sample
- *     scl_predict(&learner, x, &label);          // classify one sample
+ *     scl_begin_task(&learner, &(scl_task){0});    // any class, any length
+ *     scl_observe(&learner, x, label, 0, NULL);    // learn one sample
+ *     scl_predict(&learner, x, NULL, &label, NULL); // classify one sample
  *
  * The arithmetic is the contract of docs/numerics.md; the same calls with the
  * same samples give the same state, bit for bit, on every core.
@@ -27,24 +27,51 @@
 #include "sparcl/error.h"
 
 /* Raised whenever generated code and runtime must be rebuilt together. */
-#define SCL_RUNTIME_VERSION 2
+#define SCL_RUNTIME_VERSION 3
 /* Raised whenever the meaning of the state block changes. */
-#define SCL_STATE_VERSION 2
+#define SCL_STATE_VERSION 3
 
-/* What the second training pass of a step does (docs/numerics.md, "One step"). */
-typedef enum scl_second_pass {
-    SCL_SECOND_REPLAY = 0, /* a sample drawn from the replay buffer, from the second task on */
-    SCL_SECOND_REPEAT = 1, /* the new sample again, from the second task on: the control
-                            * without replay, with as many updates a step */
-} scl_second_pass;
+/* What a step learns beside its new sample, once there is something to replay
+ * (docs/numerics.md, "One step"). */
+typedef enum scl_replay_kind {
+    SCL_REPLAY_ER = 0,     /* a drawn sample, by cross entropy */
+    SCL_REPLAY_REPEAT = 1, /* the new sample again: the control without replay */
+    SCL_REPLAY_DER = 2,    /* a drawn sample, towards the logits it was stored with */
+    SCL_REPLAY_DERPP = 3,  /* one draw as DER, another as ER */
+} scl_replay_kind;
 
-/* How to learn. Constant between two resets. */
+/* How TDM ranks blocks (docs/numerics.md, "Masks that learn"). */
+typedef enum scl_importance {
+    SCL_IMPORTANCE_OFF = 0, /* the mask is static */
+    SCL_IMPORTANCE_PAPER = 1,
+    SCL_IMPORTANCE_RELEASED = 2,
+    SCL_IMPORTANCE_MAGNITUDE = 3, /* |w| alone: the control */
+} scl_importance;
+
+/* How to learn. Constant between two resets. Fractions are in units of 2^-16. */
 typedef struct scl_config {
-    uint32_t seed;       /* drives replay insertion and draws, nothing else */
-    uint8_t lr_mantissa; /* 1 or 3; learning rate = lr_mantissa * 2^lr_exponent a sample */
-    int8_t lr_exponent;  /* -15 .. 0 */
-    uint8_t second_pass; /* a scl_second_pass */
+    uint32_t seed;            /* drives replay insertion and draws, growth and ties */
+    uint8_t lr_mantissa;      /* 1 or 3; learning rate = lr_mantissa * 2^lr_exponent a sample */
+    int8_t lr_exponent;       /* -15 .. 0 */
+    uint8_t replay;           /* a scl_replay_kind; DER, DER++: the model needs room for logits */
+    uint8_t alpha_shift;      /* 0 .. 15: DER's logit term weighs 2^-alpha_shift */
+    uint8_t beta_shift;       /* 0 .. 7: a drawn sample's cross entropy weighs 2^-beta_shift */
+    uint8_t single_head_loss; /* 1: a new sample's cross entropy is over its task's classes */
+    uint8_t importance;       /* a scl_importance; not OFF: TDM, the model needs room for it */
+    uint8_t ddr_within_task;  /* 1: DDR takes the arg-max over the task's classes */
+    uint16_t margin;          /* > 0: a sample right by so many 1/32 in its logits is not learnt */
+    uint16_t tdm_intra;       /* share of a layer's blocks that an event moves */
+    uint16_t tdm_inter;       /* share of a layer's blocks a new task gets on trial */
+    uint16_t dgm_share;       /* share of the stored blocks that learn; 0: all, DGM is off */
+    uint16_t ddr_fraction;    /* share of a task's samples that are removed; 0: DDR is off */
 } scl_config;
+
+/* What a task announces when it opens. All zero: any class, any length. */
+typedef struct scl_task {
+    const uint8_t *classes; /* (classes) bits, lowest first: the labels that will come; NULL: all */
+    uint32_t samples;       /* different samples it has; 0: not known, then nothing is scheduled */
+    uint16_t epochs;        /* times each will be offered; 0: not known */
+} scl_task;
 
 /* Work done since the last reset. Not part of the learnt state. Counts stored
  * weights: a masked weight costs nothing and is not counted. */
@@ -53,9 +80,16 @@ typedef struct scl_counters {
     uint32_t predictions;      /* samples classified by scl_predict */
     uint32_t training_passes;  /* forward passes that train, new and replayed samples */
     uint32_t backward_passes;  /* of those, passes whose loss gradient was not all zero */
+    uint32_t skipped;          /* new samples not learnt: right by the margin */
+    uint32_t removed;          /* samples that DDR removed from their task */
+    uint32_t events;           /* points of the schedule at which masks were looked at */
     uint64_t macs_forward;     /* multiply-accumulates, training forwards */
     uint64_t macs_input_grad;  /* multiply-accumulates, errors of layer inputs */
-    uint64_t macs_weight_grad; /* multiply-accumulates, weight gradients */
+    uint64_t macs_weight_grad; /* multiply-accumulates, weight gradients of blocks that learn */
+    uint64_t macs_importance;  /* multiply-accumulates, all of the importance passes */
+    uint64_t updates_watched;  /* weight gradients looked at that were not zero (every 64th step) */
+    uint64_t updates_dead;     /* of those, too small to move their master */
+    uint64_t updates_saturated; /* of those, cut off at the end of their master's range */
 } scl_counters;
 
 /* Head of every state block; the generated block begins with it. Little-endian
@@ -66,43 +100,129 @@ typedef struct scl_state {
     uint32_t model_hash;  /* scl_model.hash of the network that learnt it */
     uint32_t step;        /* samples observed since reset */
     uint32_t seen;        /* samples offered to the replay buffer since reset */
+    uint32_t position;    /* of the open (or last) task: samples of its epochs gone by */
+    uint32_t samples;     /* what the open (or last) task announced */
+    uint32_t slices;      /* W: windows of an importance sweep; 0: nothing is measured */
+    uint32_t swept;       /* steps of the open sweep that are over, 0 .. slices << window_shift */
+    uint16_t epochs;      /* what the open (or last) task announced */
+    uint16_t epochs_done; /* calls of scl_end_epoch in it */
+    uint16_t removed;     /* samples DDR has removed from it */
     uint16_t tasks_begun; /* 0 before the first scl_begin_task */
     uint8_t task_open;    /* 1 between begin and end of a task, else 0 */
     uint8_t gathered;     /* steps of the open mini-batch, below scl_model.batch */
+    uint8_t remembered;   /* 1: samples were remembered before the first task */
+    uint8_t event;        /* next event of the task, 0 .. SCL_EVENTS: all have been */
+    uint8_t window_shift; /* k: a slice is measured for 2^k steps */
+    uint8_t reserved[3];
     scl_config config;
 } scl_state;
 
 #define SCL_STATE_MAGIC 0x534c4353u /* "SCLS" */
+#define SCL_EVENTS      10u
+
+/* The rate of one pass: mantissa * 2^exponent. */
+typedef struct scl_rate {
+    uint8_t mantissa; /* 1 or 3 */
+    int8_t exponent;  /* -22 .. 0 */
+} scl_rate;
+
+/* What to measure in an importance pass: sums[0 ..] += the gradients of `count` blocks. */
+typedef struct scl_measure {
+    uint32_t layer; /* index into scl_model.layers; errors are computed down to it */
+    uint32_t first; /* block, in storage order */
+    uint32_t count;
+    int16_t *sums; /* (count * weights a block), exponent e_w - 4, saturated to +-32767 */
+} scl_measure;
+
+/* What became of the updates of one pass. */
+typedef struct scl_watch {
+    uint32_t watched, dead, saturated; /* as in scl_counters */
+} scl_watch;
+
+/* What one pass learns from the sample last forwarded. */
+typedef struct scl_lesson {
+    uint8_t label;
+    uint8_t alpha_shift;        /* of the logit term */
+    bool nothing;               /* the loss gradient counts as all zero */
+    scl_rate rate;              /* of this pass */
+    const uint8_t *classes;     /* (classes) bits: those in the cross entropy; NULL: all */
+    const int16_t *logits;      /* (classes) DER's logit term towards these; NULL: cross entropy */
+    const scl_measure *measure; /* measure instead of learning; NULL: learn */
+    scl_watch *watch;           /* count what the updates do; NULL: do not look */
+} scl_lesson;
+
+/* A weighted layer, in the order of the network. Offsets are bytes into the state block, 0
+ * where there is no such thing. A sparse layer is one that is trainable and had masked
+ * weights when the network was made; only it has anything but a size. */
+typedef struct scl_layer {
+    uint32_t weights;   /* rows * fan_in: stored weights if none were masked */
+    uint32_t stored;    /* weights stored in the network as made */
+    uint32_t positions; /* times a forward pass uses each weight */
+    uint32_t master;    /* int16 (capacity * block) masters */
+    uint32_t start;     /* uint16 (groups + 1) where masks move, else in flash */
+    uint32_t index;     /* uint8 or uint16 (capacity), likewise */
+    uint32_t terms;     /* uint8 (capacity) importance terms */
+    uint32_t selected;  /* (capacity) bits: blocks that learn */
+    uint16_t made;      /* K: blocks stored in the network as made; sparse layers */
+    uint16_t capacity;  /* blocks there is room for; sparse layers */
+    uint16_t groups;    /* rows of blocks */
+    uint16_t columns;   /* blocks in such a row when dense */
+    uint8_t block;      /* weights a block, 1 or 4; 0: not a sparse layer */
+    uint8_t index_bytes;
+    uint16_t number;   /* among the trainable layers; SCL_FROZEN */
+    bool passes_error; /* the error of its input is computed */
+} scl_layer;
+
+#define SCL_FROZEN 0xffffu
+
+struct scl_learner;
 
 /* One generated network. Constant; lives in flash. */
 typedef struct scl_model {
-    uint32_t hash;            /* identifies network, replay capacity and mini-batch */
+    uint32_t hash;            /* identifies the network and the memory it was generated with */
     uint32_t state_bytes;     /* size of the state block, scl_state included */
     uint32_t arena_bytes;     /* size of the scratch arena */
     uint16_t inputs;          /* int8 values a sample */
     uint16_t classes;         /* labels are 0 .. classes - 1 */
     int8_t input_exponent;    /* real value of an input = mantissa * 2^input_exponent */
-    uint16_t replay_capacity; /* B, samples the replay buffer holds; 0: none */
-    uint32_t replay_x_offset; /* bytes into the state: int8 (B, inputs) */
-    uint32_t replay_y_offset; /* bytes into the state: uint8 (B) */
     uint8_t batch;            /* steps a mini-batch gathers before it is applied; 1: at once */
-    uint32_t macs_forward;    /* a pass, over stored weights */
-    uint32_t macs_input_grad;
-    uint32_t macs_weight_grad;
+    uint16_t replay_capacity; /* B, samples the replay buffer holds; 0: none */
+    uint16_t layer_count;     /* weighted layers */
+
+    /* Room: memory that settings need. Offsets are bytes into the state block, 0: none. */
+    bool tdm;                      /* masks can move */
+    uint16_t inter;                /* the largest tdm_inter */
+    uint16_t slice;                /* A, stored weights measured at a time; 0: nothing can be */
+    uint16_t ddr;                  /* S, samples of a task that DDR can follow; 0: none */
+    uint32_t classes_offset;       /* the open task's classes, (classes) bits */
+    uint32_t replay_x_offset;      /* int8 (B, inputs) */
+    uint32_t replay_y_offset;      /* uint8 (B) */
+    uint32_t replay_logits_offset; /* int16 (B + 1, classes); the last row: of the new sample */
+    uint32_t sums_offset;          /* int16 (2, A) gathered in an importance window */
+    uint32_t learning_offset;      /* uint16 (layer_count) selected blocks; DGM */
+    uint32_t alive_offset;         /* (S) bits: DDR has not removed the sample */
+    uint32_t wrong_offset;         /* (S) nibbles: DDR's counts */
+
+    const scl_layer *layers;
     scl_config defaults; /* used by scl_init */
 
-    /* Load initial weights, biases and exponents behind the scl_state head. */
+    /* Load initial weights, biases, masks and exponents behind the scl_state head. */
     void (*load)(void *state);
-    /* Logits of one sample, int16 (classes), unit 1/32, in the arena. `train`
-     * keeps what backward needs and counts saturated outputs. */
+    /* Logits of one sample, int16 (classes), unit 1/32, in the arena; keeps what backward
+     * needs. `train` counts saturated outputs. */
     const int16_t *(*forward)(void *state, void *arena, const int8_t *x, bool train);
-    /* Loss, errors and updates for the sample last forwarded with train = true.
-     * Returns false when the loss gradient was all zero. */
-    bool (*backward)(void *state, void *arena, const int8_t *x, uint8_t label);
+    /* Loss, errors and updates (or measuring) for the sample last forwarded; closes the
+     * windows of the exponents when it learns. False when the loss gradient was all zero. */
+    bool (*backward)(void *state, void *arena, const int8_t *x, const scl_lesson *lesson);
     /* Learn what a mini-batch gathered; NULL when batch is 1. */
     void (*apply)(void *state);
     /* CRC-32 of the layers in canonical order (docs/numerics.md, "State hash"). */
     uint32_t (*hash_layers)(const void *state, uint32_t crc);
+    /* Parts of the runtime that only some networks have room for: NULL, and not linked, in
+     * the others. */
+    void (*measure)(struct scl_learner *learner, const int8_t *x, uint8_t label);
+    void (*event)(struct scl_learner *learner);
+    void (*remove)(struct scl_learner *learner);
 } scl_model;
 
 /* A network bound to its memory. */
@@ -119,25 +239,63 @@ typedef struct scl_learner {
 scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void *arena);
 
 /* Forget everything learnt: load the initial state again, with `config`.
- * SCL_ERR_CONFIG for a setting out of its range; the state is then untouched. */
+ * SCL_ERR_CONFIG for a setting out of its range, SCL_ERR_ROOM for one that needs
+ * memory the model was generated without; the state is then untouched. */
 scl_err scl_reset(scl_learner *learner, const scl_config *config);
 
-/* A task is a run of samples between begin and end. Replay starts with the
- * second task. SCL_ERR_TASK when a task is open already (begin) or none (end). */
-scl_err scl_begin_task(scl_learner *learner);
+/* A task is a run of samples between begin and end. Replay starts with the second
+ * task, or with the first if samples were remembered before it.
+ * begin: SCL_ERR_TASK when a task is open already, SCL_ERR_LABEL when it announces a
+ * class the network lacks, SCL_ERR_SCHEDULE when the settings have a schedule and the
+ * task is too short for it, has too few epochs, or does not say, SCL_ERR_ROOM when it
+ * has more samples than DDR can follow, SCL_ERR_ARG when samples * epochs >= 2^32.
+ * end: SCL_ERR_TASK when no task is open. */
+scl_err scl_begin_task(scl_learner *learner, const scl_task *task);
 scl_err scl_end_task(scl_learner *learner);
 
-/* Learn one sample: x int8 (inputs), label 0 .. classes - 1. `predicted`, if
- * not NULL, receives the class the network gave *before* learning.
- * SCL_ERR_TASK outside a task, SCL_ERR_LABEL for a label out of range; the
- * state is untouched by a refused call. */
-scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_t *predicted);
+/* All samples of the open task were offered once more; DDR may remove some of them.
+ * SCL_ERR_TASK when no task is open, SCL_ERR_SCHEDULE when no more epochs can be
+ * counted (2^16 epochs, 2^32 samples). */
+scl_err scl_end_epoch(scl_learner *learner);
 
-/* Classify one sample among all classes. Ties go to the lowest class. Changes
- * no learning state. `logits`, if not NULL, receives a pointer to int16
- * (classes), unit 1/32, in the arena, valid until the next call. */
-scl_err scl_predict(scl_learner *learner, const int8_t *x, uint8_t *predicted,
+/* Learn one sample: x int8 (inputs), label one of the task's classes. `number` is which
+ * of the task's samples it is, 0 .. samples - 1; only DDR reads it. `predicted`, if not
+ * NULL, receives the class the network gave *before* learning.
+ * SCL_ERR_TASK outside a task, SCL_ERR_LABEL for a label the task did not announce,
+ * SCL_ERR_SAMPLE for a number out of range or of a removed sample; the state is
+ * untouched by a refused call. */
+scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint32_t number,
+                    uint8_t *predicted);
+
+/* Offer one sample to the replay buffer without learning it, between tasks.
+ * SCL_ERR_TASK inside one, SCL_ERR_LABEL for a label the network lacks. */
+scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label);
+
+/* Is sample `number` of the open (or last) task still to be offered? False when DDR
+ * removed it or the task has no such sample. */
+bool scl_wanted(const scl_learner *learner, uint32_t number);
+
+/* Classify one sample among the classes whose bits are set in `among`, (classes) bits,
+ * lowest first; NULL: all. Ties go to the lowest class. Changes no learning state.
+ * `logits`, if not NULL, receives a pointer to int16 (classes), unit 1/32, in the arena,
+ * valid until the next call. SCL_ERR_LABEL when `among` is empty or has a class the
+ * network lacks. */
+scl_err scl_predict(scl_learner *learner, const int8_t *x, const uint8_t *among, uint8_t *predicted,
                     const int16_t **logits);
+
+/* How a weighted layer stands. */
+typedef struct scl_layer_info {
+    uint32_t live;    /* stored weights */
+    uint32_t learn;   /* of those, weights that learn now; 0 in a frozen layer */
+    uint32_t terms;   /* blocks whose measured importance is not 0 */
+    uint32_t weights; /* weights if none were masked */
+} scl_layer_info;
+
+/* Layer `index`, 0 .. model->layer_count - 1, in the order of the network; else SCL_ERR_ARG. */
+scl_err scl_layer_query(const scl_learner *learner, uint32_t index, scl_layer_info *info);
+
+/* Samples of class `label` that the replay buffer holds. */
+uint32_t scl_buffer_count(const scl_learner *learner, uint8_t label);
 
 /* CRC-32 over all learnt state in canonical order, independent of layout. */
 uint32_t scl_state_hash(const scl_learner *learner);

@@ -120,13 +120,17 @@ SCL_INLINE void block_grad(const scl_window *w, uint32_t rows, const int8_t *d, 
 }
 
 SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, scl_vec d, scl_vec x,
-                            const scl_config *config, layout k)
+                            layout k)
 {
-    const int shift = (m->e_w - 8) - (d.e + x.e + config->lr_exponent);
-    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + config->lr_exponent);
+    const int shift = sink_shift(&to, m->e_w, d.e + x.e);
+    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + to.rate.exponent);
     const uint32_t positions = (uint32_t)w->out_h * w->out_w;
     for (uint32_t group = 0; group < m->rows / k.rows; group++) {
         const uint32_t o = group * k.rows;
+        const block_range range = sink_blocks(m, &to, group, k);
+        if (!sink_takes_biases(&to) && range.first >= range.end) {
+            continue;
+        }
         int32_t any = 0;
         for (uint32_t r = 0; r < k.rows; r++) {
             int32_t sum = 0;
@@ -135,22 +139,25 @@ SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, s
                 sum += error;
                 any |= error;
             }
-            sink_bias(to, o + r, config->lr_mantissa * sum, bias_shift);
+            if (sink_takes_biases(&to)) {
+                sink_bias(&to, o + r, to.rate.mantissa * sum, bias_shift);
+            }
         }
         if (any == 0) {
             continue;
         }
-        const uint32_t first = first_block(m, group, k);
-        const uint32_t end = first_block(m, group + 1, k);
-        uint32_t at = first * k.rows * k.cols;
         tap t = {0, 0, 0};
-        for (uint32_t b = first; b < end; b++) {
-            const uint32_t input = block_input(m, b, b - first, k);
+        for (uint32_t b = range.first; b < range.end; b++) {
+            if (!sink_takes_block(&to, b)) {
+                continue;
+            }
+            const uint32_t input = block_input(m, b, b - range.group_first, k);
+            uint32_t at = (b - range.origin) * k.rows * k.cols;
             int32_t g[4] = {0};
             advance(&t, w, input);
             block_grad(w, m->rows, d.q + o, x.q, &t, input - t.first, g, k);
             for (uint32_t i = 0; i < k.rows * k.cols; i++) {
-                sink_weight(to, at++, config->lr_mantissa * g[i], shift);
+                sink_weight(&to, at++, to.rate.mantissa * g[i], shift);
             }
         }
     }
@@ -174,14 +181,29 @@ SCL_FROZEN_LIST(DEFINE)
 #define DEFINE(name, r, c, ib, fr)                                                                 \
     void scl_conv2d_weight_update_##name(const scl_matrix *m, const scl_window *w,                 \
                                          const scl_masters *to, scl_vec d, scl_vec x,              \
-                                         const scl_config *config)                                 \
+                                         scl_rate rate)                                            \
     {                                                                                              \
-        weight_grad(m, w, SINK_UPDATE(to), d, x, config, LAYOUT(r, c, ib, fr));                    \
+        weight_grad(m, w, SINK_UPDATE(to, rate), d, x, LAYOUT(r, c, ib, fr));                      \
     }                                                                                              \
     void scl_conv2d_weight_gather_##name(const scl_matrix *m, const scl_window *w,                 \
                                          const scl_gathered *to, scl_vec d, scl_vec x,             \
-                                         const scl_config *config)                                 \
+                                         scl_rate rate)                                            \
     {                                                                                              \
-        weight_grad(m, w, SINK_GATHER(to), d, x, config, LAYOUT(r, c, ib, fr));                    \
+        weight_grad(m, w, SINK_GATHER(to, rate), d, x, LAYOUT(r, c, ib, fr));                      \
+    }                                                                                              \
+    void scl_conv2d_weight_watch_##name(const scl_matrix *m, const scl_window *w,                  \
+                                        const scl_masters *of, scl_watch *watch, scl_vec d,        \
+                                        scl_vec x, scl_rate rate)                                  \
+    {                                                                                              \
+        weight_grad(m, w, SINK_WATCH(of, rate, watch), d, x, LAYOUT(r, c, ib, fr));                \
     }
 SCL_TRAINABLE_LIST(DEFINE)
+#undef DEFINE
+
+#define DEFINE(name, r, c, ib, fr)                                                                 \
+    void scl_conv2d_weight_measure_##name(const scl_matrix *m, const scl_window *w,                \
+                                          const scl_measure *to, scl_vec d, scl_vec x)             \
+    {                                                                                              \
+        weight_grad(m, w, SINK_MEASURE(to), d, x, LAYOUT(r, c, ib, fr));                           \
+    }
+SCL_SPARSE_LIST(DEFINE)

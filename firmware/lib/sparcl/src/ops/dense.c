@@ -13,31 +13,34 @@ SCL_INLINE void input_grad(const scl_matrix *m, scl_vec d, int32_t *v, layout k)
     matrix_input_grad(m, d.q, v, k);
 }
 
-SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x,
-                            const scl_config *config, layout k)
+SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, layout k)
 {
-    const int shift = (m->e_w - 8) - (d.e + x.e + config->lr_exponent);
-    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + config->lr_exponent);
+    const int shift = sink_shift(&to, m->e_w, d.e + x.e);
+    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + to.rate.exponent);
     for (uint32_t group = 0; group < m->rows / k.rows; group++) {
-        int32_t scaled[4]; /* lr_mantissa * error of each row of the group */
+        int32_t scaled[4]; /* mantissa of the rate * error of each row of the group */
         int32_t any = 0;
         for (uint32_t r = 0; r < k.rows; r++) {
             const uint32_t o = group * k.rows + r;
-            scaled[r] = config->lr_mantissa * d.q[o];
+            scaled[r] = to.rate.mantissa * d.q[o];
             any |= scaled[r];
-            sink_bias(to, o, scaled[r], bias_shift);
+            if (sink_takes_biases(&to)) {
+                sink_bias(&to, o, scaled[r], bias_shift);
+            }
         }
         if (any == 0) {
             continue; /* nothing below would change */
         }
-        const uint32_t first = first_block(m, group, k);
-        const uint32_t end = first_block(m, group + 1, k);
-        uint32_t at = first * k.rows * k.cols;
-        for (uint32_t b = first; b < end; b++) {
-            const int8_t *xs = x.q + block_input(m, b, b - first, k);
+        const block_range range = sink_blocks(m, &to, group, k);
+        for (uint32_t b = range.first; b < range.end; b++) {
+            if (!sink_takes_block(&to, b)) {
+                continue;
+            }
+            const int8_t *xs = x.q + block_input(m, b, b - range.group_first, k);
+            uint32_t at = (b - range.origin) * k.rows * k.cols;
             for (uint32_t r = 0; r < k.rows; r++) {
                 for (uint32_t c = 0; c < k.cols; c++) {
-                    sink_weight(to, at++, scaled[r] * xs[c], shift);
+                    sink_weight(&to, at++, scaled[r] * xs[c], shift);
                 }
             }
         }
@@ -59,13 +62,27 @@ SCL_FROZEN_LIST(DEFINE)
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
-                                        scl_vec x, const scl_config *config)                       \
+                                        scl_vec x, scl_rate rate)                                  \
     {                                                                                              \
-        weight_grad(m, SINK_UPDATE(to), d, x, config, LAYOUT(r, c, ib, fr));                       \
+        weight_grad(m, SINK_UPDATE(to, rate), d, x, LAYOUT(r, c, ib, fr));                         \
     }                                                                                              \
     void scl_dense_weight_gather_##name(const scl_matrix *m, const scl_gathered *to, scl_vec d,    \
-                                        scl_vec x, const scl_config *config)                       \
+                                        scl_vec x, scl_rate rate)                                  \
     {                                                                                              \
-        weight_grad(m, SINK_GATHER(to), d, x, config, LAYOUT(r, c, ib, fr));                       \
+        weight_grad(m, SINK_GATHER(to, rate), d, x, LAYOUT(r, c, ib, fr));                         \
+    }                                                                                              \
+    void scl_dense_weight_watch_##name(const scl_matrix *m, const scl_masters *of,                 \
+                                       scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate)      \
+    {                                                                                              \
+        weight_grad(m, SINK_WATCH(of, rate, watch), d, x, LAYOUT(r, c, ib, fr));                   \
     }
 SCL_TRAINABLE_LIST(DEFINE)
+#undef DEFINE
+
+#define DEFINE(name, r, c, ib, fr)                                                                 \
+    void scl_dense_weight_measure_##name(const scl_matrix *m, const scl_measure *to, scl_vec d,    \
+                                         scl_vec x)                                                \
+    {                                                                                              \
+        weight_grad(m, SINK_MEASURE(to), d, x, LAYOUT(r, c, ib, fr));                              \
+    }
+SCL_SPARSE_LIST(DEFINE)

@@ -89,18 +89,20 @@ void scl_depthwise_input_grad_frozen(const scl_depthwise *m, const scl_window *w
 }
 
 SCL_INLINE void weight_grad(const scl_depthwise *m, const scl_window *w, sink to, scl_vec d,
-                            scl_vec x, const scl_config *config)
+                            scl_vec x)
 {
     const uint32_t positions = (uint32_t)w->out_h * w->out_w;
-    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + config->lr_exponent);
+    const int bias_shift = SCL_BIAS_EXPONENT - (d.e + to.rate.exponent);
     uint32_t at = 0;
     for (uint32_t c = 0; c < w->channels; c++) {
-        const int shift = (m->e_w[c] - 8) - (d.e + x.e + config->lr_exponent);
+        const int shift = sink_shift(&to, m->e_w[c], d.e + x.e);
         int32_t sum = 0;
         for (uint32_t p = 0; p < positions; p++) {
             sum += d.q[p * w->channels + c];
         }
-        sink_bias(to, c, config->lr_mantissa * sum, bias_shift);
+        if (sink_takes_biases(&to)) {
+            sink_bias(&to, c, to.rate.mantissa * sum, bias_shift);
+        }
         for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
             for (uint32_t kx = 0; kx < w->kernel_w; kx++) {
                 const int8_t *ds = d.q + c;
@@ -114,23 +116,28 @@ SCL_INLINE void weight_grad(const scl_depthwise *m, const scl_window *w, sink to
                         }
                     }
                 }
-                sink_weight(to, at++, config->lr_mantissa * g, shift);
+                sink_weight(&to, at++, to.rate.mantissa * g, shift);
             }
         }
     }
 }
 
 void scl_depthwise_weight_update(const scl_depthwise *m, const scl_window *w, const scl_masters *to,
-                                 scl_vec d, scl_vec x, const scl_config *config)
+                                 scl_vec d, scl_vec x, scl_rate rate)
 {
-    weight_grad(m, w, SINK_UPDATE(to), d, x, config);
+    weight_grad(m, w, SINK_UPDATE(to, rate), d, x);
 }
 
 void scl_depthwise_weight_gather(const scl_depthwise *m, const scl_window *w,
-                                 const scl_gathered *to, scl_vec d, scl_vec x,
-                                 const scl_config *config)
+                                 const scl_gathered *to, scl_vec d, scl_vec x, scl_rate rate)
 {
-    weight_grad(m, w, SINK_GATHER(to), d, x, config);
+    weight_grad(m, w, SINK_GATHER(to, rate), d, x);
+}
+
+void scl_depthwise_weight_watch(const scl_depthwise *m, const scl_window *w, const scl_masters *of,
+                                scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate)
+{
+    weight_grad(m, w, SINK_WATCH(of, rate, watch), d, x);
 }
 
 uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_t crc)

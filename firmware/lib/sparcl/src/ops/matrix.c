@@ -28,8 +28,9 @@ SCL_INLINE uint32_t masters_hash(const scl_matrix *m, uint32_t crc, layout k)
     return crc;
 }
 
-/* Mask bits run on over row ends and are padded at the layer's end. */
-SCL_INLINE uint32_t mask_hash(const scl_matrix *m, uint32_t crc, layout k)
+/* One bit a weight: is it stored, and among `selected` if not NULL? Bits run on over row ends and
+ * are padded at the layer's end. */
+SCL_INLINE uint32_t bits_hash(const scl_matrix *m, const uint8_t *selected, uint32_t crc, layout k)
 {
     uint8_t byte = 0;
     uint32_t bits = 0;
@@ -38,7 +39,8 @@ SCL_INLINE uint32_t mask_hash(const scl_matrix *m, uint32_t crc, layout k)
         uint32_t b = first_block(m, o / k.rows, k);
         for (uint32_t i = 0; i < m->fan_in; i++) {
             const bool here = stored(m, b, end, i - i % k.cols, k);
-            byte = (uint8_t)(byte | (uint32_t)here << (bits & 7u));
+            const bool bit = here && (selected == NULL || scl_bit(selected, b));
+            byte = (uint8_t)(byte | (uint32_t)bit << (bits & 7u));
             if ((++bits & 7u) == 0) {
                 crc = scl_crc32(crc, &byte, 1);
                 byte = 0;
@@ -50,9 +52,12 @@ SCL_INLINE uint32_t mask_hash(const scl_matrix *m, uint32_t crc, layout k)
 }
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
-    uint32_t scl_matrix_hash_##name(const scl_matrix *m, uint32_t crc)                             \
+    uint32_t scl_matrix_hash_##name(const scl_matrix *m, const uint8_t *selected, uint32_t crc)    \
     {                                                                                              \
         crc = masters_hash(m, crc, LAYOUT(r, c, ib, fr));                                          \
-        return (ib) == 0 ? crc : mask_hash(m, crc, LAYOUT(r, c, ib, fr));                          \
+        if ((ib) != 0) {                                                                           \
+            crc = bits_hash(m, NULL, crc, LAYOUT(r, c, ib, fr));                                   \
+        }                                                                                          \
+        return selected == NULL ? crc : bits_hash(m, selected, crc, LAYOUT(r, c, ib, fr));         \
     }
 SCL_TRAINABLE_LIST(DEFINE)

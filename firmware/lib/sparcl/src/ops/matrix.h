@@ -36,6 +36,25 @@ SCL_INLINE uint32_t first_block(const scl_matrix *m, uint32_t group, layout k)
     return k.index_bytes == 0 ? group * m->fan_in : m->start[group];
 }
 
+/* The blocks of a group whose gradients a sink takes, all or part of its own. */
+typedef struct block_range {
+    uint32_t group_first; /* first block of the group */
+    uint32_t first, end;
+    uint32_t origin; /* block whose first weight is the sink's number 0 */
+} block_range;
+
+SCL_INLINE block_range sink_blocks(const scl_matrix *m, const sink *to, uint32_t group, layout k)
+{
+    block_range r = {.group_first = first_block(m, group, k), .end = first_block(m, group + 1, k)};
+    r.first = r.group_first;
+    if (to->kind == SINK_MEASURE) {
+        r.first = r.first > to->first ? r.first : to->first;
+        r.end = r.end < to->end ? r.end : to->end;
+        r.origin = to->first;
+    }
+    return r;
+}
+
 /* out[base ..] from x (fan_in). */
 SCL_INLINE void matrix_forward(const scl_matrix *m, const int8_t *x, int e_acc, uint32_t base,
                                scl_output *out, layout k)

@@ -12,7 +12,7 @@
 SCL_INLINE void scl_output_begin(scl_output *out, uint32_t n)
 {
     if (out->positive != NULL) {
-        memset(out->positive, 0, (n + 7u) / 8u);
+        memset(out->positive, 0, scl_relu_mask_bytes(n));
     }
 }
 
@@ -37,13 +37,15 @@ SCL_INLINE void scl_output_put(scl_output *out, uint32_t o, int32_t acc, int shi
     out->q[o] = (int8_t)scl_sat(q, 127);
 }
 
+SCL_INLINE int16_t scl_master_clamp(int32_t m)
+{
+    return (int16_t)(m > SCL_MASTER_MAX ? SCL_MASTER_MAX : m < SCL_MASTER_MIN ? SCL_MASTER_MIN : m);
+}
+
 /* M' -= sat(rsr(change, shift)), clamped. */
 SCL_INLINE void scl_master_step(int16_t *master, int32_t change, int shift)
 {
-    const int32_t m = *master - scl_sat(scl_rsr(change, shift), 32767);
-    *master = (int16_t)(m > SCL_MASTER_MAX   ? SCL_MASTER_MAX
-                        : m < SCL_MASTER_MIN ? SCL_MASTER_MIN
-                                             : m);
+    *master = scl_master_clamp(*master - scl_sat(scl_rsr(change, shift), 32767));
 }
 
 /* b -= rsr(change, shift), |b| <= SCL_BIAS_LIMIT. */
@@ -55,16 +57,67 @@ SCL_INLINE void scl_bias_step(int32_t *bias, int32_t change, int shift)
                                   : (int32_t)b;
 }
 
-/* Where gradients go: at once into masters and biases, or into the sums of a batch. */
+/* Where gradients go; a constant where a body is inlined. */
+typedef enum sink_kind {
+    SINK_UPDATE,  /* at once into masters and biases */
+    SINK_GATHER,  /* into the sums of a batch */
+    SINK_WATCH,   /* nowhere: what an update would do is counted */
+    SINK_MEASURE, /* into the sums of an importance window, of a range of blocks */
+} sink_kind;
+
 typedef struct sink {
-    int16_t *master; /* at once */
-    int32_t *sum;    /* a batch */
-    int32_t *bias;   /* biases, or their sums */
-    bool gather;
+    sink_kind kind;
+    int unit;                /* exponent of a gradient's unit, less e_w */
+    scl_rate rate;           /* gradients are scaled by */
+    int16_t *master;         /* update, watch */
+    const uint8_t *selected; /* update, watch: bits of blocks that learn; NULL: all */
+    int32_t *sum;            /* gather */
+    int32_t *bias;           /* update, gather: biases, or their sums */
+    scl_watch *watch;
+    int16_t *measured; /* measure: of blocks first .. end - 1 */
+    uint32_t first, end;
 } sink;
 
-#define SINK_UPDATE(to) ((sink){.master = (to)->master, .bias = (to)->bias, .gather = false})
-#define SINK_GATHER(to) ((sink){.sum = (to)->weight, .bias = (to)->bias, .gather = true})
+#define SINK_UPDATE(to, by)                                                                        \
+    ((sink){.kind = SINK_UPDATE,                                                                   \
+            .unit = -8,                                                                            \
+            .rate = (by),                                                                          \
+            .master = (to)->master,                                                                \
+            .selected = (to)->selected,                                                            \
+            .bias = (to)->bias})
+#define SINK_GATHER(to, by)                                                                        \
+    ((sink){.kind = SINK_GATHER, .unit = -8, .rate = (by), .sum = (to)->weight, .bias = (to)->bias})
+#define SINK_WATCH(of, by, into)                                                                   \
+    ((sink){.kind = SINK_WATCH,                                                                    \
+            .unit = -8,                                                                            \
+            .rate = (by),                                                                          \
+            .master = (of)->master,                                                                \
+            .selected = (of)->selected,                                                            \
+            .watch = (into)})
+#define SINK_MEASURE(to)                                                                           \
+    ((sink){.kind = SINK_MEASURE,                                                                  \
+            .unit = -4,                                                                            \
+            .rate = {1, 0},                                                                        \
+            .measured = (to)->sums,                                                                \
+            .first = (to)->first,                                                                  \
+            .end = (to)->first + (to)->count})
+
+/* How far a gradient of exponent e is shifted to its unit; e_w of its weight. */
+SCL_INLINE int sink_shift(const sink *to, int e_w, int e)
+{
+    return (e_w + to->unit) - (e + to->rate.exponent);
+}
+
+SCL_INLINE bool sink_takes_biases(const sink *to)
+{
+    return to->kind == SINK_UPDATE || to->kind == SINK_GATHER;
+}
+
+/* Does this block's gradient matter? Only sparse layers select or measure. */
+SCL_INLINE bool sink_takes_block(const sink *to, uint32_t block)
+{
+    return to->selected == NULL || scl_bit(to->selected, block);
+}
 
 SCL_INLINE void scl_gather(int32_t *sum, int32_t change, int shift)
 {
@@ -72,21 +125,43 @@ SCL_INLINE void scl_gather(int32_t *sum, int32_t change, int shift)
     *sum = total > INT32_MAX ? INT32_MAX : total < -INT32_MAX ? -INT32_MAX : (int32_t)total;
 }
 
-SCL_INLINE void sink_weight(sink to, uint32_t at, int32_t change, int shift)
+/* What an update would do. A gradient of 0 is no update. */
+SCL_INLINE void sink_look(const sink *to, uint32_t at, int32_t change, int shift)
 {
-    if (to.gather) {
-        scl_gather(&to.sum[at], change, shift);
-    } else {
-        scl_master_step(&to.master[at], change, shift);
+    const int32_t step = scl_sat(scl_rsr(change, shift), 32767);
+    const int32_t m = to->master[at] - step;
+    to->watch->watched += change != 0;
+    to->watch->dead += change != 0 && step == 0;
+    to->watch->saturated += m != scl_master_clamp(m);
+}
+
+/* at: the weight's place in the layer; change: rate.mantissa * gradient. */
+SCL_INLINE void sink_weight(const sink *to, uint32_t at, int32_t change, int shift)
+{
+    switch (to->kind) {
+    case SINK_UPDATE:
+        scl_master_step(&to->master[at], change, shift);
+        break;
+    case SINK_GATHER:
+        scl_gather(&to->sum[at], change, shift);
+        break;
+    case SINK_WATCH:
+        sink_look(to, at, change, shift);
+        break;
+    case SINK_MEASURE:
+        /* saturated twice: a shift to the left may leave no room for the sum */
+        to->measured[at] =
+            (int16_t)scl_sat(to->measured[at] + scl_sat(scl_rsr(change, shift), 65535), 32767);
+        break;
     }
 }
 
-SCL_INLINE void sink_bias(sink to, uint32_t at, int32_t change, int shift)
+SCL_INLINE void sink_bias(const sink *to, uint32_t at, int32_t change, int shift)
 {
-    if (to.gather) {
-        scl_gather(&to.bias[at], change, shift);
+    if (to->kind == SINK_GATHER) {
+        scl_gather(&to->bias[at], change, shift);
     } else {
-        scl_bias_step(&to.bias[at], change, shift);
+        scl_bias_step(&to->bias[at], change, shift);
     }
 }
 

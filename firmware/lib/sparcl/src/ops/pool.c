@@ -18,7 +18,7 @@ void scl_max_pool_forward(const scl_window *w, const int8_t *x, int8_t *q, uint8
     const uint32_t bits = scl_pool_index_bits(w);
     uint32_t o = 0;
     if (index != NULL) {
-        memset(index, 0, ((uint32_t)w->out_h * w->out_w * w->channels * bits + 7u) / 8u);
+        memset(index, 0, scl_max_pool_index_bytes(w));
     }
     for (uint32_t y = 0; y < w->out_h; y++) {
         for (uint32_t x0 = 0; x0 < w->out_w; x0++) {

@@ -1,5 +1,7 @@
-/* Softmax cross entropy; the NumPy twin is host/sparcl_mcu/ops/softmax_ce.py. */
+/* The losses; the NumPy twin is host/sparcl_mcu/ops/softmax_ce.py. */
 #include "sparcl/ops.h"
+
+#include <string.h>
 
 /* floor(32768 * exp(-k / 32) + 0.5), with 0 at 255; tests compare it with numerics.EXP_TABLE */
 static const uint16_t exp_table[256] = {
@@ -27,7 +29,7 @@ static const uint16_t exp_table[256] = {
 
 static bool takes_part(const uint8_t *classes, uint32_t j)
 {
-    return classes == NULL || (classes[j >> 3] & 1u << (j & 7u)) != 0;
+    return classes == NULL || scl_bit(classes, j);
 }
 
 static uint32_t unnormalised(int32_t largest, int32_t z)
@@ -60,5 +62,17 @@ void scl_logit_grad_add(const int16_t *z, const int16_t *target, uint32_t n, int
 {
     for (uint32_t j = 0; j < n; j++) {
         g[j] += (z[j] - target[j]) * 1024 >> shift;
+    }
+}
+
+void scl_loss_grad(const int16_t *z, uint32_t n, const scl_lesson *lesson, int32_t *g)
+{
+    if (!lesson->nothing && lesson->logits == NULL) {
+        scl_softmax_ce_grad(z, n, lesson->label, lesson->classes, g);
+        return;
+    }
+    memset(g, 0, n * sizeof *g);
+    if (!lesson->nothing) {
+        scl_logit_grad_add(z, lesson->logits, n, lesson->alpha_shift, g);
     }
 }

@@ -1,0 +1,163 @@
+#include "mask.h"
+
+#include <string.h>
+
+#include "sparcl/numerics.h"
+
+uint32_t scl_code(uint32_t t)
+{
+    if (t < 8) {
+        return t;
+    }
+    const uint32_t e = (uint32_t)scl_blen(t) - 4;
+    return 8 + 8 * e + ((t >> e) & 7);
+}
+
+uint32_t scl_decode(uint32_t c)
+{
+    return c < 8 ? c : (8 + ((c - 8) & 7)) << ((c - 8) >> 3);
+}
+
+/* Items whose code is at most `code`. */
+static uint32_t count(scl_code_of *code_of, const void *of, uint32_t total, uint32_t code)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < total; i++) {
+        n += code_of(of, i) <= code;
+    }
+    return n;
+}
+
+scl_cut scl_cut_find(scl_code_of *code_of, const void *of, uint32_t total, uint32_t n,
+                     uint32_t hash)
+{
+    uint32_t low = 0;
+    uint32_t high = SCL_NO_KEY - 1;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if (count(code_of, of, total, middle) >= n) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    const uint32_t below = low == 0 ? 0 : count(code_of, of, total, low - 1);
+    const uint32_t ties = count(code_of, of, total, low) - below;
+    const uint32_t taken = n - below < ties ? n - below : ties;
+    return (scl_cut){.code = low, .ties = ties, .first = scl_pick(hash, ties), .taken = taken};
+}
+
+bool scl_cut_takes(scl_cut *cut, uint32_t code)
+{
+    if (code != cut->code) {
+        return code < cut->code;
+    }
+    const uint32_t number = cut->number++;
+    const uint32_t turn = number >= cut->first ? 0 : cut->ties;
+    return number + turn - cut->first < cut->taken;
+}
+
+static uint32_t column_of(const scl_mask *mask, uint32_t b)
+{
+    return mask->index_bytes == 1 ? ((const uint8_t *)mask->index)[b]
+                                  : ((const uint16_t *)mask->index)[b];
+}
+
+static void set_column(const scl_mask *mask, uint32_t b, uint32_t column)
+{
+    if (mask->index_bytes == 1) {
+        ((uint8_t *)mask->index)[b] = (uint8_t)column;
+    } else {
+        ((uint16_t *)mask->index)[b] = (uint16_t)column;
+    }
+}
+
+static void move_block(const scl_mask *mask, uint32_t to, uint32_t from)
+{
+    if (to == from) {
+        return;
+    }
+    memcpy(mask->master + to * mask->block, mask->master + from * mask->block,
+           mask->block * sizeof *mask->master);
+    set_column(mask, to, column_of(mask, from));
+    if (mask->terms != NULL) {
+        mask->terms[to] = mask->terms[from];
+    }
+    if (mask->selected != NULL) {
+        scl_bit_set(mask->selected, to, scl_bit(mask->selected, from));
+    }
+}
+
+static void new_block(const scl_mask *mask, uint32_t b, uint32_t column)
+{
+    for (uint32_t i = 0; i < mask->block; i++) {
+        mask->master[b * mask->block + i] = 128; /* M = 0 */
+    }
+    set_column(mask, b, column);
+    if (mask->terms != NULL) {
+        mask->terms[b] = SCL_TERM_GROWN;
+    }
+    if (mask->selected != NULL) {
+        scl_bit_set(mask->selected, b, true);
+    }
+}
+
+void scl_mask_shrink(scl_mask *mask, scl_code_of *code_of, const void *of, uint32_t n,
+                     uint32_t hash)
+{
+    scl_cut cut = scl_cut_find(code_of, of, mask->start[mask->groups], n, hash);
+    uint32_t from = 0;
+    uint32_t to = 0; /* never overtakes `from`: a block is looked at before it is overwritten */
+    for (uint32_t group = 0; group < mask->groups; group++) {
+        for (const uint32_t end = mask->start[group + 1]; from < end; from++) {
+            if (!scl_cut_takes(&cut, code_of(of, from))) {
+                move_block(mask, to++, from);
+            }
+        }
+        mask->start[group + 1] = (uint16_t)to;
+    }
+}
+
+void scl_mask_grow(scl_mask *mask, uint32_t n, uint32_t seed, uint32_t step, uint32_t layer)
+{
+    const uint32_t stored = mask->start[mask->groups];
+    const uint32_t whole = (uint32_t)mask->groups * mask->columns;
+    const uint32_t room = mask->capacity - stored;
+    uint32_t missing = whole - stored;
+    uint32_t wanted = n < room ? n : room;
+    if (wanted > missing) {
+        wanted = missing;
+    }
+    /* Out of the way, to the end; then they are merged forward with the new ones, of which there
+     * are at most `room`, so that `to` never overtakes `from`. */
+    for (uint32_t b = stored; b-- > 0;) {
+        move_block(mask, b + room, b);
+    }
+    uint32_t from = room;
+    uint32_t to = 0;
+    uint32_t number = 0; /* in the dense layer */
+    for (uint32_t group = 0; group < mask->groups; group++) {
+        const uint32_t end = room + mask->start[group + 1];
+        for (uint32_t column = 0; column < mask->columns; column++, number++) {
+            if (from < end && column_of(mask, from) == column) {
+                move_block(mask, to++, from++);
+                continue;
+            }
+            const uint32_t h = scl_hash32(seed, SCL_STREAM_GROWTH, step, layer, number);
+            if (scl_pick(h, missing--) < wanted) {
+                new_block(mask, to++, column);
+                wanted--;
+            }
+        }
+        mask->start[group + 1] = (uint16_t)to;
+    }
+}
+
+void scl_mask_select(scl_mask *mask, scl_code_of *code_of, const void *of, uint32_t stored,
+                     uint32_t n, uint32_t hash)
+{
+    scl_cut cut = scl_cut_find(code_of, of, stored, n, hash);
+    for (uint32_t b = 0; b < stored; b++) {
+        scl_bit_set(mask->selected, b, !scl_cut_takes(&cut, code_of(of, b)));
+    }
+}

@@ -1,0 +1,94 @@
+#include "pass.h"
+
+#include "state.h"
+
+uint32_t scl_layer_live(const scl_learner *learner, const scl_layer *layer)
+{
+    return scl_is_sparse(layer) ? scl_stored(learner, layer) * layer->block : layer->stored;
+}
+
+uint32_t scl_layer_learns(const scl_learner *learner, const scl_layer *layer)
+{
+    const scl_model *model = learner->model;
+    const uint16_t *learning = scl_member(learner, model->learning_offset);
+    if (layer->number == SCL_FROZEN) {
+        return 0;
+    }
+    if (learning == NULL || !scl_is_sparse(layer)) {
+        return scl_layer_live(learner, layer);
+    }
+    return (uint32_t)learning[layer - model->layers] * layer->block;
+}
+
+static uint64_t forward_work(const scl_learner *learner)
+{
+    const scl_model *model = learner->model;
+    uint64_t macs = 0;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const scl_layer *layer = &model->layers[i];
+        macs += (uint64_t)scl_layer_live(learner, layer) * layer->positions;
+    }
+    return macs;
+}
+
+/* Errors of the inputs of the layers from `first` on. */
+static uint64_t error_work(const scl_learner *learner, uint32_t first)
+{
+    const scl_model *model = learner->model;
+    uint64_t macs = 0;
+    for (uint32_t i = first; i < model->layer_count; i++) {
+        const scl_layer *layer = &model->layers[i];
+        if (layer->passes_error) {
+            macs += (uint64_t)scl_layer_live(learner, layer) * layer->positions;
+        }
+    }
+    return macs;
+}
+
+static uint64_t gradient_work(const scl_learner *learner)
+{
+    const scl_model *model = learner->model;
+    uint64_t macs = 0;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const scl_layer *layer = &model->layers[i];
+        macs += (uint64_t)scl_layer_learns(learner, layer) * layer->positions;
+    }
+    return macs;
+}
+
+const int16_t *scl_pass_forward(scl_learner *learner, const int8_t *x)
+{
+    learner->counters.training_passes++;
+    learner->counters.macs_forward += forward_work(learner);
+    return learner->model->forward(learner->state, learner->arena, x, true);
+}
+
+void scl_pass_learn(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
+{
+    if (learner->model->backward(learner->state, learner->arena, x, lesson)) {
+        scl_counters *count = &learner->counters;
+        count->backward_passes++;
+        count->macs_input_grad += error_work(learner, 0);
+        count->macs_weight_grad += gradient_work(learner);
+    }
+}
+
+void scl_pass(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
+{
+    (void)scl_pass_forward(learner, x);
+    scl_pass_learn(learner, x, lesson);
+}
+
+void scl_pass_measure(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
+{
+    const scl_model *model = learner->model;
+    uint64_t macs = forward_work(learner);
+    (void)model->forward(learner->state, learner->arena, x, false);
+    if (model->backward(learner->state, learner->arena, x, lesson)) {
+        const scl_measure *slice = lesson->measure;
+        const scl_layer *layer = &model->layers[slice->layer];
+        macs += error_work(learner, slice->layer + 1);
+        macs += (uint64_t)slice->count * layer->block * layer->positions;
+    }
+    learner->counters.macs_importance += macs;
+}

@@ -1,0 +1,94 @@
+#include "schedule.h"
+
+#include "state.h"
+
+#define LONGEST_WINDOW_SHIFT 5 /* 32 steps */
+
+uint32_t scl_layer_slices(const scl_learner *learner, const scl_layer *layer)
+{
+    if (!scl_is_sparse(layer)) {
+        return 0;
+    }
+    const uint32_t blocks = learner->model->slice / layer->block;
+    return (scl_blocks_on_trial(learner, layer) + blocks - 1) / blocks;
+}
+
+/* W; 0 where nothing is measured. */
+static uint32_t slices(const scl_learner *learner)
+{
+    uint32_t n = 0;
+    if (scl_sweeps(&learner->state->config)) {
+        for (uint32_t i = 0; i < learner->model->layer_count; i++) {
+            n += scl_layer_slices(learner, &learner->model->layers[i]);
+        }
+    }
+    return n;
+}
+
+static uint64_t length(const scl_state *state)
+{
+    return (uint64_t)state->samples * state->epochs;
+}
+
+scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task)
+{
+    const scl_config *config = &learner->state->config;
+    const uint64_t steps = (uint64_t)task->samples * task->epochs;
+    if (steps > UINT32_MAX) {
+        return SCL_ERR_ARG;
+    }
+    if (scl_masks_learn(config) && (steps == 0 || steps < 10ull * slices(learner))) {
+        return SCL_ERR_SCHEDULE;
+    }
+    if (config->ddr_fraction > 0 && (task->samples == 0 || task->epochs < 3)) {
+        return SCL_ERR_SCHEDULE;
+    }
+    if (config->ddr_fraction > 0 && task->samples > learner->model->ddr) {
+        return SCL_ERR_ROOM;
+    }
+    return SCL_OK;
+}
+
+void scl_schedule_begin(scl_learner *learner, const scl_task *task)
+{
+    scl_state *state = learner->state;
+    state->samples = task->samples;
+    state->epochs = task->epochs;
+    state->epochs_done = 0;
+    state->position = 0;
+    state->swept = 0;
+    state->slices = slices(learner);
+    state->window_shift = 0;
+    while (state->window_shift < LONGEST_WINDOW_SHIFT &&
+           (10ull * state->slices << (state->window_shift + 1)) <= length(state)) {
+        state->window_shift++;
+    }
+    state->event = scl_masks_learn(&state->config) ? 0 : SCL_EVENTS;
+    scl_schedule_event(learner);
+}
+
+bool scl_schedule_measures(const scl_learner *learner)
+{
+    const scl_state *state = learner->state;
+    const uint32_t sweep = state->slices << state->window_shift;
+    if (state->event >= SCL_EVENTS || state->swept >= sweep) {
+        return false;
+    }
+    const uint64_t due = (state->event * length(state) + 9) / 10;
+    return state->swept > 0 || state->position + (uint64_t)sweep >= due;
+}
+
+void scl_schedule_event(scl_learner *learner)
+{
+    scl_state *state = learner->state;
+    if (state->event >= SCL_EVENTS || 10ull * state->position < state->event * length(state)) {
+        return;
+    }
+    if (state->event > 0 && state->swept < state->slices << state->window_shift) {
+        return; /* its sweep is not over */
+    }
+    learner->model->event(learner);
+    learner->counters.events++;
+    state->event++;
+    state->swept = 0;
+}

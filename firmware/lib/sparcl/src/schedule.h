@@ -1,0 +1,21 @@
+/* schedule.h - the course of a task: its position, its events, and the sweeps that measure for them
+ * (docs/numerics.md, "Masks that learn"). */
+#ifndef SPARCL_SRC_SCHEDULE_H
+#define SPARCL_SRC_SCHEDULE_H
+
+#include "sparcl/sparcl.h"
+
+/* Slices of a layer in a sweep: K + n_inter blocks of it, however many are stored. */
+uint32_t scl_layer_slices(const scl_learner *learner, const scl_layer *layer);
+
+/* Can the open settings follow their schedule in such a task? If so, begin it: event 0. */
+scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task);
+void scl_schedule_begin(scl_learner *learner, const scl_task *task);
+
+/* Is this step part of an importance window? */
+bool scl_schedule_measures(const scl_learner *learner);
+
+/* The position was moved: the event that is due, if any. */
+void scl_schedule_event(scl_learner *learner);
+
+#endif

@@ -1,0 +1,48 @@
+/* state.h - where things lie in the state block. */
+#ifndef SPARCL_SRC_STATE_H
+#define SPARCL_SRC_STATE_H
+
+#include "sparcl/numerics.h"
+#include "sparcl/sparcl.h"
+
+/* The member at `offset` bytes; NULL where the network has no room for it. */
+static inline void *scl_member(const scl_learner *learner, uint32_t offset)
+{
+    return offset == 0 ? NULL : (uint8_t *)learner->state + offset;
+}
+
+/* Only these have masks; the others hold every weight. */
+static inline bool scl_is_sparse(const scl_layer *layer)
+{
+    return layer->block != 0;
+}
+
+/* Blocks a sparse layer stores now. */
+static inline uint32_t scl_stored(const scl_learner *learner, const scl_layer *layer)
+{
+    const uint16_t *start = scl_member(learner, layer->start);
+    return start == NULL ? layer->made : start[layer->groups];
+}
+
+/* Blocks a sparse layer has while a new task has more of them on trial: K + n_inter. */
+static inline uint32_t scl_blocks_on_trial(const scl_learner *learner, const scl_layer *layer)
+{
+    const uint32_t whole = (uint32_t)layer->groups * layer->columns;
+    const uint32_t more = layer->made + scl_share(whole, learner->state->config.tdm_inter);
+    return more < layer->capacity ? more : layer->capacity;
+}
+
+/* Masks change, or which of their blocks learn. */
+static inline bool scl_masks_learn(const scl_config *config)
+{
+    return config->importance != SCL_IMPORTANCE_OFF || config->dgm_share > 0;
+}
+
+/* Gradients are measured for that. */
+static inline bool scl_sweeps(const scl_config *config)
+{
+    return config->dgm_share > 0 || config->importance == SCL_IMPORTANCE_PAPER ||
+           config->importance == SCL_IMPORTANCE_RELEASED;
+}
+
+#endif

@@ -1,0 +1,30 @@
+"""Bytes of scratch an operator needs beside its maps: the Python twin of the `_scratch`, `_bytes` functions of ops.h.
+
+tests/test_scratch.py holds both equal.
+"""
+
+from __future__ import annotations
+
+from sparcl_mcu.graph import Graph, Node, size
+
+
+def relu_mask(outputs: int) -> int:
+    """scl_relu_mask_bytes: a bit an output."""
+    return -(-outputs // 8)
+
+
+def conv2d_forward(graph: Graph, node: Node) -> int:
+    """scl_conv2d_forward_scratch: an int8 patch; none for a 1x1 kernel."""
+    return 0 if node.window is None or node.window.kernel == (1, 1) else graph.fan_in(node)
+
+
+def conv2d_input_grad(graph: Graph, node: Node) -> int:
+    """scl_conv2d_input_grad_scratch: an int32 patch."""
+    return 4 * conv2d_forward(graph, node)
+
+
+def max_pool_index(graph: Graph, node: Node) -> int:
+    """scl_max_pool_index_bytes: two bits an output for windows up to four positions, else four."""
+    assert node.window
+    height, width = node.window.kernel
+    return -(-size(graph.shapes[node.name]) * (2 if height * width <= 4 else 4) // 8)
