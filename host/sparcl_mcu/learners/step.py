@@ -65,7 +65,7 @@ class StepLearner(ABC):
         self.gathered = 0
         self.work = dict.fromkeys(
             (
-                *("training_passes", "backward_passes", "skipped", "events"),
+                *("training_passes", "backward_passes", "skipped", "events", "removed"),
                 *("macs_forward", "macs_input_grad", "macs_weight_grad", "macs_importance"),
             ),
             0,
@@ -112,10 +112,11 @@ class StepLearner(ABC):
             raise LearnerError("no task is open; begin one first")
         self.epoch += 1
         if self.settings.ddr_fraction:
+            before = self.removal.removed
             self.removal.end_epoch(self.epoch, self.settings.seed, self.step)
-        if self.schedule.length:
-            self.schedule.position = self.epoch * self.task.samples
-            self._event(self.schedule.due())
+            self.work["removed"] += self.removal.removed - before
+        self.schedule.position = self.epoch * self.task.samples
+        self._event(self.schedule.due())
 
     def wanted(self) -> NDArray[np.bool_]:
         if not self.task:
@@ -158,9 +159,8 @@ class StepLearner(ABC):
         self._sweep(own)
         self.replay.insert(x, label, logits, s.seed)
         self.step += 1
-        if self.schedule.length:
-            self.schedule.position += 1
-            self._event(self.schedule.due())
+        self.schedule.position += 1
+        self._event(self.schedule.due())
         if self.room.batch > 1:
             self.gathered += 1
             if self.gathered == self.room.batch:
@@ -211,6 +211,13 @@ class StepLearner(ABC):
         layer, blocks = self.masks.slice(index)
         if first:
             self._clear(layer)
+        if blocks.any():
+            self._importance_passes(own, layer, blocks)
+        if last:
+            layer.terms[blocks] = self._terms(layer)[blocks]
+        self.schedule.swept += 1
+
+    def _importance_passes(self, own: Lesson, layer: SparseLayer, blocks: NDArray[np.bool_]) -> None:
         released = self.masks.released
         lesson = own if released else Lesson(own.x, own.label, self.task_classes)
         self._importance(lesson, Slice(layer, blocks, 0))
@@ -219,9 +226,6 @@ class StepLearner(ABC):
             slot = self.replay.draw(Stream.IMPORTANCE, self.settings.seed, self.step)
             lesson = Lesson(self.replay.x[slot], int(self.replay.y[slot]))
             self._importance(lesson, Slice(layer, blocks, 0 if released else 1))
-        if last:
-            layer.terms[blocks] = self._terms(layer)[blocks]
-        self.schedule.swept += 1
 
     def _importance(self, lesson: Lesson, part: Slice) -> None:
         self.work["macs_importance"] += self.masks.macs_forward
@@ -302,7 +306,7 @@ class StepLearner(ABC):
         """The `count` lowest of some keys."""
 
     def stats(self) -> dict[str, int]:
-        return {"steps": self.step, **self.work, "removed": self.removal.removed}
+        return {"steps": self.step, **self.work}
 
 
 def arg_max(logits: NDArray[Any], among: NDArray[np.bool_] | None) -> int:
