@@ -18,6 +18,7 @@ from ..record import RunFolder
 from .options import DataDir, Experiment, read
 from .ui import TerminalSteps
 
+WIDTH = 110  # of the table, also where the terminal is narrower
 COLUMNS = {  # heading: key of a result, factor, format
     "acc": ("acc", 100, ".1f"),
     "aia": ("aia", 100, ".1f"),
@@ -51,10 +52,8 @@ def reference(
 
     console = Console(highlight=False, soft_wrap=True)
     config, ui = read(experiment), TerminalSteps(console)
-    configs = [
-        replace(config, reference=replace(config.reference, method=name))
-        for name in method or [config.reference.method]
-    ]
+    names = method or [config.reference.method]
+    configs = [replace(config, reference=replace(config.reference, method=name)) for name in names]
     for each in configs:
         methods.make(each.reference.method, each.reference, each.network.density)  # refused before the data are read
     trainer.chosen_device(device)
@@ -63,10 +62,14 @@ def reference(
     summaries = []
     for each in configs:
         folder = out / "reference" / f"{each.name}_{each.reference.method}_{_key(each, data, len(cut), steps)}"
-        summaries.append(_seeds(each, data, cut, seeds, device, steps, folder, ui))
+        try:
+            summaries.append(_seeds(each, data, cut, seeds, device, steps, folder, ui))
+        except KeyboardInterrupt:
+            console.print(f"{folder} keeps the finished seeds; the same command goes on from there", markup=False)
+            raise
         console.print(f"  {folder}", markup=False)
-    console.print(_table(summaries))
-    console.print("Means over seeds ± 95 % t-interval, in % and points; work in floating-point operations.")
+    Console(width=max(console.width, WIDTH)).print(_table(summaries))
+    console.print("Means over n seeds, acc with its 95 % t-interval; all in %, but work in floating-point operations")
 
 
 def _key(config: Config, data: DataSet, tasks: int, steps: int | None) -> str:
@@ -110,16 +113,15 @@ def _seeds(
 
 
 def _table(summaries: list[dict[str, Any]]) -> Table:
-    table = Table("method", *COLUMNS, "n", box=None, pad_edge=False)
+    table = Table("method", box=None, pad_edge=False)
+    for heading in (*COLUMNS, "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for summary in summaries:
-        cells = [_cell(summary["mean"].get(key), factor, form) for key, factor, form in COLUMNS.values()]
+        cells = []
+        for key, factor, form in COLUMNS.values():
+            value = summary["mean"].get(key)
+            cells.append("-" if value is None else format(factor * value["mean"], form))
+            if key == "acc" and value["half_width"] is not None:
+                cells[-1] += f" ± {format(factor * value['half_width'], form)}"
         table.add_row(summary["method"], *cells, str(len(summary["seeds"])))
     return table
-
-
-def _cell(value: dict[str, Any] | None, factor: int, form: str) -> str:
-    if value is None:
-        return "-"
-    mean = format(factor * value["mean"], form)
-    varies = value["half_width"] is not None and factor == 100
-    return f"{mean} ± {format(factor * value['half_width'], form)}" if varies else mean
