@@ -47,7 +47,7 @@ class Masks:
         self._weights[layer.name] = mask
         self._live[layer.name] = int(mask.sum())
         with backend.torch().no_grad():
-            layer.weight.mul_(mask)
+            layer.weight.masked_fill_(~mask, 0.0)  # not a product, which would leave -0: updates would flip its sign
         if layer.name in self._updates:
             self.set_updates(layer, self._updates[layer.name])
         else:
@@ -68,7 +68,7 @@ class Masks:
         for name in self._weights.keys() | self._updates.keys():
             layer = self._layers[name]
             if layer.weight.grad is not None:
-                layer.weight.grad.mul_(self.updates(layer))
+                layer.weight.grad.masked_fill_(~self.updates(layer), 0.0)
 
 
 def top(score: Any, count: int, among: Any | None = None) -> Any:
