@@ -165,7 +165,7 @@ def test_the_papers_example_names_every_key_and_is_no_boards() -> None:
 def test_a_board_refuses_the_papers_network(tmp_path: Path) -> None:
     file = tmp_path / "experiment.toml"
     file.write_text(SMALL.replace("hidden = [16]", 'kind = "resnet18"'))
-    result = CliRunner().invoke(app, ["pretrain", str(file), "--out", str(tmp_path / "x.sparcl")])
+    result = CliRunner().invoke(app, ["pretrain", str(file)])
     assert result.exit_code == 2
     assert "[network] kind 'resnet18' is for `sparcl reference`" in result.stderr
 
