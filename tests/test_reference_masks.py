@@ -70,7 +70,7 @@ def test_shrinking_removes_the_least_important_and_importance_sees_gradients() -
     layer = state.network.sparse[0]
     layer.weight.grad = torch.zeros_like(layer.weight)
     live = state.masks.weights(layer).nonzero()
-    weakest, saved = sorted(live.tolist(), key=lambda at: float(layer.weight.detach()[tuple(at)].abs()))[:2]
+    saved, weakest = sorted(live.tolist(), key=lambda at: float(layer.weight.detach()[tuple(at)].abs()))[:2]
     layer.weight.grad[tuple(saved)] = 100.0
     state.masks.set_weights(state.network.sparse[1], torch.ones_like(state.network.sparse[1].weight, dtype=torch.bool))
     scores = importance.of_weights(state)

@@ -47,7 +47,7 @@ class Masks:
         self._weights[layer.name] = mask
         self._live[layer.name] = int(mask.sum())
         with backend.torch().no_grad():
-            layer.weight.masked_fill_(~mask, 0.0)  # not a product, which would leave -0: updates would flip its sign
+            layer.weight.masked_fill_(~mask, 0.0)
         if layer.name in self._updates:
             self.set_updates(layer, self._updates[layer.name])
         else:
@@ -64,7 +64,11 @@ class Masks:
         self._updated = dict(self._live)
 
     def apply_to_gradients(self) -> None:
-        """Zero the gradient of every weight that does not exist or is not updated."""
+        """Zero the gradient of every weight that does not exist or is not updated.
+
+        Filled, not multiplied: products keep signs and infinities, and adding -0 and +0 by turns flips the sign bit of
+        a zero.
+        """
         for name in self._weights.keys() | self._updates.keys():
             layer = self._layers[name]
             if layer.weight.grad is not None:
