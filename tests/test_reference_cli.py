@@ -112,6 +112,9 @@ def test_other_settings_go_to_another_folder(small: Path) -> None:
     small.write_text(SMALL + '[board]\nname = "qemu_m4"\n')  # where the board is does not matter here
     assert sparcl(small, "--method", "naive", "--steps", "1", "--tasks", "2").exit_code == 0
     assert len(list((small.parent / "runs" / "reference").iterdir())) == 3
+    for limits in (("--steps", "2", "--tasks", "2"), ("--steps", "1", "--tasks", "3")):
+        assert sparcl(small, "--method", "naive", *limits).exit_code == 0
+    assert len(list((small.parent / "runs" / "reference").iterdir())) == 5
 
 
 @pytest.mark.parametrize(

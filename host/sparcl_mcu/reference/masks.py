@@ -66,8 +66,8 @@ class Masks:
     def apply_to_gradients(self) -> None:
         """Zero the gradient of every weight that does not exist or is not updated.
 
-        Filled, not multiplied: products keep signs and infinities, and adding -0 and +0 by turns flips the sign bit of
-        a zero.
+        Filled, not multiplied: a product keeps the sign of a zero, which updates could then flip, and makes infinities
+        not-a-number.
         """
         for name in self._weights.keys() | self._updates.keys():
             layer = self._layers[name]
