@@ -209,9 +209,12 @@ def test_settings_that_make_no_sense_are_refused_by_name(
 
 
 def test_what_is_refused_when_a_run_starts() -> None:
+    images = tasks(shape=(9, 9))
     with pytest.raises(FloatReferenceError, match=r"\[reference\] batch is 1"):
-        run("er", batch=1)
-    assert run("er", batch=1, batch_norm=False, steps=3).data_used > 0
+        run("er", made=images, network=CNN, batch=1)
+    assert run("er", made=images, network=CNN, batch=1, batch_norm=False, steps=3).data_used == 3 / 1000
+    assert run("er", batch=99, epochs=1, steps=3).data_used == 1.0  # a last mini-batch of one sample counts, but not
+    assert run("er", made=images, network=CNN, batch=99, epochs=1).data_used == 0.99  # where it has no variance
     with pytest.raises(FloatReferenceError, match="kind 'resnet18' takes colour images"):
         run("er", network=NetworkConfig(kind="resnet18"))
     with pytest.raises(FloatReferenceError, match="batch_norm is false"):

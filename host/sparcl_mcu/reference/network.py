@@ -50,17 +50,21 @@ class Network:
     def parameters(self) -> list[Any]:
         return list(self.module.parameters())
 
+    @property
+    def norms(self) -> list[Any]:
+        """Its batch normalisations."""
+        return [part for part in self.module.modules() if hasattr(part, "running_mean")]
+
     @contextmanager
     def statistics_kept(self) -> Iterator[None]:
         """Passes inside leave the running statistics of batch normalisation as they are: they only look."""
-        norms = [part for part in self.module.modules() if hasattr(part, "running_mean")]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
+        momenta = [norm.momentum for norm in self.norms]
+        for norm in self.norms:
             norm.momentum = 0.0
         try:
             yield
         finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
+            for norm, momentum in zip(self.norms, momenta, strict=True):
                 norm.momentum = momentum
 
 

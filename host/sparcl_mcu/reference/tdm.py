@@ -31,6 +31,8 @@ def event(state: State) -> None:
 
 
 def _shrink(state: State, density: float) -> None:
+    if all(state.masks.live(layer) <= keep(density, layer) for layer in state.network.sparse):
+        return  # nothing to remove: scores would be work for nothing
     scores = importance.of_weights(state)
     for layer in state.network.sparse:
         mask = state.masks.weights(layer)

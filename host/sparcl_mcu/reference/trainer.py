@@ -159,7 +159,7 @@ def _state(job: Job, device: str) -> State:
         seed=job.seed,
         device=device,
     )
-    if settings.batch_norm and settings.batch < 2:
+    if net.norms and settings.batch < 2:
         raise FloatReferenceError("[reference] batch is 1, and batch_norm needs 2 or more; set batch_norm to false")
     masks = Masks(net.layers)
     return State(
@@ -200,7 +200,7 @@ def _teach(job: Job, state: State, method: methods.Method, progress: _Steps) -> 
                 progress.end_of_task(state.task)
                 return presented
             index = order[at : at + settings.batch]
-            if len(index) == 1 < settings.batch and settings.batch_norm:
+            if len(index) == 1 and state.network.norms:
                 continue  # one sample has no variance
             _step(state, method, index, rate)
             presented += len(index)
