@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -194,3 +195,23 @@ def test_the_papers_path_runs_on_the_cpu(tmp_path: Path) -> None:
     assert len(found["density"]) == 16
     assert all(abs(share - 0.26) < 0.001 for share in found["density"].values())  # a task's first epochs: d + p_inter
     assert reference.COLUMNS["acc"][0] in found
+
+
+def test_domains_are_tasks_where_the_file_says_so(small: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1], 60)
+    x = rng.normal(0, 0.3, (120, 6)) + np.where(y[:, None] == 1, 1.0, -1.0)
+    domain = np.repeat([0, 1, 2], 40)
+    x[domain == 2] *= -1  # the last domain turns the classes round
+    parts = {"x_train": x, "y_train": y, "domain_train": domain, "x_test": x, "y_test": y, "domain_test": domain}
+    np.savez(small.parent / "my.npz", **parts)
+    text = SMALL.replace('"digits"', '"my.npz"').replace("epochs = 3", 'epochs = 10\nscenario = "domain-il"')
+    small.write_text(text)
+    assert sparcl(small, "--method", "naive").exit_code == 0
+    found = results(small)["naive seed_0"]
+    assert found["scenario"] == "domain-il"
+    matrix = found["accuracy_class_il"]
+    assert found["accuracy_task_il"] == matrix
+    assert matrix[1][0] > 0.9
+    assert matrix[2][2] > 0.9
+    assert matrix[2][0] < 0.3
