@@ -124,7 +124,7 @@ class Client:
         self._samples(Kind.REMEMBER, _rows(self._labelled(x, y, 1)))
 
     def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
-        """Class of each sample int8 (n, inputs), uint8 (n,), among all classes or those given; changes nothing learnt."""
+        """Class of each sample int8 (n, inputs), uint8 (n,), among all or some; changes nothing learnt."""
         hello = self._ready()
         self._check_samples(x, hello)
         rows = _rows(np.ascontiguousarray(x).view(np.uint8))
