@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sparcl_mcu.design import mlp
 from sparcl_mcu.graph import INPUT, Graph, Node, Window, size
+from sparcl_mcu.learners.base import TaskInfo
 from sparcl_mcu.network import Network
 from sparcl_mcu.ops import OPERATORS, Weighted
 from sparcl_mcu.ops.pool import AveragePool
@@ -64,6 +65,11 @@ def runtime_library() -> ctypes.CDLL:
         out, [exports, *runtime_sources(session=False)], "-shared", "-fPIC", "-fsanitize=undefined", "-static-libubsan"
     )
     return ctypes.CDLL(os.fspath(out))
+
+
+def whole_task(network: Network, samples: int = 0, epochs: int = 0) -> TaskInfo:
+    """A task of every class."""
+    return TaskInfo(tuple(range(network.classes)), samples, epochs)
 
 
 def random_network(

@@ -8,6 +8,7 @@ import pytest
 from helpers import random_graph_network, random_samples
 from sparcl_mcu.design import NETWORKS, cnn_1d, cnn_s, ds_cnn, freeze_until, lenet, mlp, resnet8
 from sparcl_mcu.graph import Graph, GraphError
+from sparcl_mcu.learners.base import Room
 from sparcl_mcu.learners.float_twin import FloatTwin
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.sparsity import Block, shrink
@@ -72,9 +73,9 @@ def test_integers_and_torch_compute_the_same_network(name: str) -> None:
     shape = {"cnn_1d": (20, 3), "mlp": (5, 4), "resnet8": (9, 7, 3)}.get(name, (13, 10))
     network = random_graph_network(NETWORKS[name](shape, 6, density=0.5, block=Block(4, 1)), 3)
     x, _ = random_samples(network, 24, seed=3)
-    simulated, twin = SimulatedLearner(network, 1), FloatTwin(network, 1)
-    integers = np.array([simulated.logits(sample) for sample in x]) / 32
-    reals = twin._logits(x).detach().numpy()
+    simulated, twin = SimulatedLearner(network, Room()), FloatTwin(network, Room())
+    integers = np.array([simulated._logits(sample) for sample in x]) / 32
+    reals = np.array([twin._logits(sample) for sample in x]) / 32
     assert np.corrcoef(integers.ravel(), reals.ravel())[0, 1] > 0.98
 
 

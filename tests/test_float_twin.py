@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers import random_graph_network, random_network, random_samples
+from helpers import random_graph_network, random_network, random_samples, whole_task
 from sparcl_mcu.design import cnn_s, freeze_until, resnet8
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.learners.float_twin import FloatTwin
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.network import Network
@@ -22,17 +22,17 @@ def snapshot(twin: FloatTwin) -> Snapshot:
 
 def taught(network: Network, samples: int, **settings: int) -> tuple[FloatTwin, Snapshot]:
     """A twin after some samples, and its weights before."""
-    twin = FloatTwin(network, 8)
+    twin = FloatTwin(network, Room(replay=8))
     twin.reset(LearnSettings(**settings))
     before = snapshot(twin)
-    twin.begin_task()
+    twin.begin_task(whole_task(network))
     twin.observe(*random_samples(network, samples, seed=1))
     return twin, before
 
 
 def test_it_starts_from_the_masters_with_all_their_bits() -> None:
     network = random_network(4)
-    twin = FloatTwin(network, 1)
+    twin = FloatTwin(network, Room(replay=1))
     w = network.weights["fc1"]
     real = np.where(w.mask, w.masters.astype(float) - 128, 0) * 2.0 ** (float(w.exponents[0]) - 8)
     weight, bias = snapshot(twin)["fc1"]
@@ -59,11 +59,11 @@ def test_a_step_goes_down_the_gradient_by_the_learning_rate() -> None:
     twin, before = taught(network, 1, lr_mantissa=3, lr_exponent=-8)
     after = snapshot(twin)
     x, y = random_samples(network, 1, seed=1)
-    start = FloatTwin(network, 1)
+    start = FloatTwin(network, Room(replay=1))
 
     def loss() -> float:
         with torch.no_grad():
-            z = start._logits(x).double()
+            z = start._forward(x).double()
             return float(torch.nn.functional.cross_entropy(z, torch.tensor([int(y[0])])))
 
     for name in ("stem", "stage2_conv1", "stage2_short", "stage3_conv2", "head"):
@@ -81,11 +81,11 @@ def test_a_step_goes_down_the_gradient_by_the_learning_rate() -> None:
 
 def test_replay_draws_and_buffer_are_those_of_the_integer_learner() -> None:
     network = random_network(6)
-    learners = [SimulatedLearner(network, 8), FloatTwin(network, 8)]
+    learners = [SimulatedLearner(network, Room(replay=8)), FloatTwin(network, Room(replay=8))]
     for learner in learners:
         learner.reset(LearnSettings(seed=3))
         for task in range(2):
-            learner.begin_task()
+            learner.begin_task(whole_task(network))
             learner.observe(*random_samples(network, 30, seed=task))
             learner.end_task()
     integer, real = learners
@@ -97,8 +97,8 @@ def test_replay_draws_and_buffer_are_those_of_the_integer_learner() -> None:
 def test_both_learners_learn_a_small_convolutional_network() -> None:
     network = random_graph_network(cnn_s((12, 12), 4, density=0.5, block=Block(1, 4)), 8)
     x, y = random_samples(network, 260, seed=8)
-    for learner in (SimulatedLearner(network, 8), FloatTwin(network, 8)):
+    for learner in (SimulatedLearner(network, Room(replay=8)), FloatTwin(network, Room(replay=8))):
         learner.reset(LearnSettings(lr_exponent=-6))
-        learner.begin_task()
+        learner.begin_task(whole_task(network))
         learner.observe(x[:200], y[:200])
         assert (learner.predict(x[200:]) == y[200:]).mean() > 0.9, type(learner).__name__

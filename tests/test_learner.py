@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import every_operator, random_graph_network, random_network, random_samples
+from helpers import every_operator, random_graph_network, random_network, random_samples, whole_task
 from native import Program
 from sparcl_mcu import numerics as nx
 from sparcl_mcu.design import lenet, mlp
-from sparcl_mcu.learners.base import LearnerError, LearnSettings, SecondPass
+from sparcl_mcu.learners.base import LearnerError, LearnSettings, Replay, Room
 from sparcl_mcu.learners.float_twin import FloatTwin
 from sparcl_mcu.learners.simulated import SimulatedLearner, apply_update
 from sparcl_mcu.network import Network
@@ -22,25 +22,25 @@ CASES = [
     pytest.param(Block(1, 4), 0.5, LearnSettings(seed=2, lr_mantissa=3, lr_exponent=-8), id="1x4"),
     pytest.param(Block(4, 1), 0.5, LearnSettings(seed=3, lr_exponent=-5), id="4x1"),
     pytest.param(Block(1, 1), 1.0, LearnSettings(seed=4, lr_exponent=-7), id="dense"),
-    pytest.param(Block(1, 1), 0.5, LearnSettings(5, 1, -4, SecondPass.REPEAT), id="repeat, high rate"),
+    pytest.param(Block(1, 1), 0.5, LearnSettings(5, 1, -4, Replay.REPEAT), id="repeat, high rate"),
 ]
 
 
 @pytest.mark.parametrize(("block", "density", "settings"), CASES)
 def test_c_equals_numpy_after_every_task(tmp_path: Path, block: Block, density: float, settings: LearnSettings) -> None:
     network = random_network(7, block=block, density=density)
-    learner, program = SimulatedLearner(network, 20), Program(network, tmp_path, replay=20)
+    learner, program = SimulatedLearner(network, Room(replay=20)), Program(network, tmp_path, room=Room(replay=20))
     learner.reset(settings)
     program.reset(settings)
     want = []
     for task in range(3):
         x, y = random_samples(network, 80, seed=task)
         for device in (learner, program):
-            device.begin_task() if device is learner else program.command("B")
+            device.begin_task(whole_task(network))
             device.observe(x, y)
-            device.end_task() if device is learner else program.command("E")
+            device.end_task()
             device.predict(x[:5])
-        program.command("H")
+        program.hash()
         want += [str(label) for label in learner.predict(x[:5])] + [f"{learner.state_hash():08x}"]
     assert program.run() == want
     assert learner.moved() > 0.2
@@ -62,17 +62,21 @@ def test_every_operator_equals_numpy(tmp_path: Path, frozen: tuple[str, ...], ba
 
 def equal_in_c(network: Network, folder: Path, batch: int = 1) -> None:
     """Two tasks of noise in NumPy and in the generated program: the same state after each."""
-    learner, program = SimulatedLearner(network, 6, batch), Program(network, folder, replay=6, batch=batch)
+    learner, program = (
+        SimulatedLearner(network, Room(replay=6, batch=batch)),
+        Program(network, folder, room=Room(replay=6, batch=batch)),
+    )
     want = []
     for task in range(2):
         x, y = random_samples(network, 18, seed=task)
-        learner.begin_task()
+        learner.begin_task(whole_task(network))
         learner.observe(x, y)
         learner.end_task()
         want.append(f"{learner.state_hash():08x}")
-        program.command("B")
+        program.begin_task()
         program.observe(x, y)
-        program.command("EH")
+        program.end_task()
+        program.hash()
     assert program.run() == want
     assert learner.moved() > 0.2
 
@@ -80,9 +84,9 @@ def equal_in_c(network: Network, folder: Path, batch: int = 1) -> None:
 def test_a_batch_sees_the_old_weights_until_it_is_applied() -> None:
     network = random_network(2)
     x, y = random_samples(network, 7, seed=2)
-    learner = SimulatedLearner(network, 4, batch=4)
+    learner = SimulatedLearner(network, Room(replay=4, batch=4))
     learner.reset(LearnSettings(lr_exponent=-5))
-    learner.begin_task()
+    learner.begin_task(whole_task(network))
     learner.observe(x[:3], y[:3])
     assert learner.moved() == 0
     learner.observe(x[3:4], y[3:4])
@@ -98,21 +102,23 @@ def test_killed_and_resumed_run_ends_in_the_same_state(tmp_path: Path) -> None:
     """The state block alone, copied out and back in another process, carries on where it stopped."""
     network = random_network(3)
     x, y = random_samples(network, 100, seed=9)
-    program = Program(network, tmp_path, replay=10)
-    program.command("BE")
-    program.command("B")
+    program = Program(network, tmp_path, room=Room(replay=10))
+    program.begin_task()
+    program.end_task()
+    program.begin_task()
     program.observe(x, y)
-    program.command("H")
+    program.hash()
     whole = program.run()[-1]
 
-    program.command("BE")
-    program.command("B")
+    program.begin_task()
+    program.end_task()
+    program.begin_task()
     program.observe(x[:37], y[:37])
-    program.command("W")
+    program.save()
     state = bytes.fromhex(program.run()[-1])
     program.load(state)
     program.observe(x[37:], y[37:])
-    program.command("H")
+    program.hash()
     assert program.run()[-1] == whole
 
 
@@ -141,11 +147,11 @@ def test_a_saturated_weight_stays_and_never_wraps(start: int, d: int, end: int) 
 
 def test_sticky_exponent_rises_once_a_window_saturates() -> None:
     network = random_network(1)
-    learner = SimulatedLearner(network, 4)
+    learner = SimulatedLearner(network, Room(replay=4))
     learner.reset(LearnSettings(lr_exponent=-15))
     learner.scales["fc1"].exponent = -12  # nearly every live output saturates
     x, y = random_samples(network, nx.WINDOW, seed=1)
-    learner.begin_task()
+    learner.begin_task(whole_task(network))
     learner.observe(x[:-1], y[:-1])
     assert learner.scales["fc1"].exponent == -12
     learner.observe(x[-1:], y[-1:])
@@ -155,9 +161,9 @@ def test_sticky_exponent_rises_once_a_window_saturates() -> None:
 
 def test_predicting_changes_no_learning_state() -> None:
     network = random_network(2)
-    learner = SimulatedLearner(network, 4)
+    learner = SimulatedLearner(network, Room(replay=4))
     x, y = random_samples(network, 40, seed=2)
-    learner.begin_task()
+    learner.begin_task(whole_task(network))
     learner.observe(x, y)
     before = learner.state_hash()
     learner.predict(x)
@@ -167,12 +173,12 @@ def test_predicting_changes_no_learning_state() -> None:
 def test_replay_starts_with_the_second_task_and_reservoir_keeps_everyone_equally() -> None:
     network = random_network(2)
     x, y = random_samples(network, 60, seed=2)
-    learner = SimulatedLearner(network, 16)
-    learner.begin_task()
+    learner = SimulatedLearner(network, Room(replay=16))
+    learner.begin_task(whole_task(network))
     learner.observe(x[:30], y[:30])
     learner.end_task()
     assert learner.stats()["training_passes"] == 30
-    learner.begin_task()
+    learner.begin_task(whole_task(network))
     learner.observe(x[30:], y[30:])
     assert learner.stats()["training_passes"] == 30 + 2 * 30
 
@@ -180,9 +186,9 @@ def test_replay_starts_with_the_second_task_and_reservoir_keeps_everyone_equally
 
     kept = np.zeros(50)
     for seed in range(400):
-        buffer = ReplayBuffer(10, 1)
+        buffer = ReplayBuffer(10, 1, 2)
         for i in range(50):
-            buffer.insert(np.array([i], np.int8), 0, seed, i)
+            buffer.insert(np.array([i], np.int8), 0, np.zeros(2), seed)
         kept[buffer.x[:, 0]] += 1
     assert kept.mean() == 400 * 10 / 50
     assert kept.min() > 45
@@ -193,12 +199,11 @@ def test_learning_beats_chance_and_float_twin_agrees() -> None:
     """Integer learner and float twin reach the same accuracy on learnable data; logits start equal within rounding."""
     network = random_network(5, sizes=(24, 32, 16, 5), density=0.5)
     x, y = random_samples(network, 400, seed=5)
-    simulated, twin = SimulatedLearner(network, 20), FloatTwin(network, 20)
-    start = simulated.logits(x[0]) / 32
-    assert np.abs(start - twin._logits(x[:1]).detach().numpy()[0]).max() < 0.35
+    simulated, twin = SimulatedLearner(network, Room(replay=20)), FloatTwin(network, Room(replay=20))
+    assert np.abs(simulated._logits(x[0]) - twin._logits(x[0])).max() / 32 < 0.35
     for learner in (simulated, twin):
         learner.reset(LearnSettings(lr_exponent=-5))
-        learner.begin_task()
+        learner.begin_task(whole_task(network))
         learner.observe(x[:300], y[:300])
         accuracy = (learner.predict(x[300:]) == y[300:]).mean()
         assert accuracy > 0.9, type(learner).__name__
@@ -206,14 +211,14 @@ def test_learning_beats_chance_and_float_twin_agrees() -> None:
 
 def test_refused_calls_leave_the_state_alone() -> None:
     network = random_network(2)
-    learner = SimulatedLearner(network, 4)
+    learner = SimulatedLearner(network, Room(replay=4))
     x, y = random_samples(network, 3, seed=2)
     before = learner.state_hash()
     with pytest.raises(LearnerError, match="begin one first"):
         learner.observe(x, y)
-    learner.begin_task()
+    learner.begin_task(whole_task(network))
     with pytest.raises(LearnerError, match="end it first"):
-        learner.begin_task()
+        learner.begin_task(whole_task(network))
     with pytest.raises(LearnerError, match="label 5 in a network of 5 classes"):
         learner.observe(x, np.array([0, 1, 5], np.uint8))
     assert learner.state_hash() == before

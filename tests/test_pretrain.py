@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from sparcl_mcu import numerics as nx
 from sparcl_mcu import pretrain as pretraining
 from sparcl_mcu.design import cnn_s, ds_cnn, mlp, resnet8
 from sparcl_mcu.graph import Graph
+from sparcl_mcu.learners.base import Room
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.pretrain import FloatNetwork, PretrainError, PretrainSettings, pretrain
+from sparcl_mcu.profiles import erk, global_blocks
 from sparcl_mcu.quantize import InputScaling, QuantizeError, input_scaling, quantise
 from sparcl_mcu.sparsity import Block, SparsityError, parse_block, shrink, top_blocks
 
@@ -48,7 +52,7 @@ def test_pretrained_sparse_network_still_classifies_after_quantisation(block: Bl
     network = quantise(trained, scaling, x, "two")
     assert [w.slots for w in network.weights.values()] == [64, 32, 32]
     shrink(network.weights["fc1"].mask, block)
-    predicted = SimulatedLearner(network, 0).predict(network.quantise_inputs(raw))
+    predicted = SimulatedLearner(network, Room()).predict(network.quantise_inputs(raw))
     assert (predicted == y).mean() > 0.9
     # classes not seen yet were not trained: their output weights are as they started
     start = pretrain(graph, x, y, QUICK, 1)
@@ -65,7 +69,7 @@ def test_pretrained_convolutional_network_classifies_in_integers_as_in_float(bui
         assert network.weights[node.name].slots == round(node.density * network.weights[node.name].mask.size)
         shrink(network.weights[node.name].mask, node.block)
     x, y = images(100, (12, 12), seed=1)
-    predicted = SimulatedLearner(network, 0).predict(network.quantise_inputs(x))
+    predicted = SimulatedLearner(network, Room()).predict(network.quantise_inputs(x))
     assert (predicted == y).mean() > 0.95
     assert (predicted == trained.logits(x).argmax(axis=1)).mean() > 0.97
 
@@ -96,7 +100,7 @@ def test_pruning_looks_at_weights_as_they_will_be_folded() -> None:
     layers = pretraining._start(graph, PretrainSettings(), torch.Generator().manual_seed(0))
     with torch.no_grad():
         layers["conv2"].gamma[:8] = 100.0
-    pretraining._prune(graph, layers, torch.from_numpy(images(20, (8, 8))[0]))
+    pretraining._prune(graph, layers, torch.from_numpy(images(20, (8, 8))[0]), together=False)
     assert layers["conv2"].mask[:8].mean() > 0.9
     assert layers["conv2"].mask.mean() == 0.25
     assert layers["conv1"].mask.all()
@@ -184,3 +188,45 @@ def test_selection_is_by_count_even_when_everything_ties() -> None:
     mask = top_blocks(np.ones((8, 8)), 0.3, Block(1, 4))
     assert np.count_nonzero(mask) == round(0.3 * 16) * 4
     assert mask[0].all()  # ties go to the lowest index
+
+
+@pytest.mark.parametrize("density", [0.05, 0.25, 0.6])
+@pytest.mark.parametrize("block", [Block(1, 1), Block(1, 4)], ids=str)
+def test_profiles_keep_the_same_number_of_weights(density: float, block: Block) -> None:
+    uniform = cnn_s((12, 12), 4, density=density, block=block)
+    spread = erk(uniform)
+    assert spread.node("conv2").density > spread.node("conv3").density
+    assert spread.node("conv1").density == spread.node("head").density == 1
+    rng = np.random.default_rng(0)
+    sparse = [node for node in uniform.nodes if node.weighted and node.density < 1]
+    sizes = {node.name: uniform.weight_rows(node) * uniform.fan_in(node) for node in sparse}
+    wanted = sum(node.density * sizes[node.name] for node in sparse)
+    assert sum(spread.node(name).density * size for name, size in sizes.items()) == pytest.approx(wanted)
+    scores = {
+        node.name: scale * rng.random((uniform.weight_rows(node), uniform.fan_in(node)))
+        for node, scale in zip(sparse, (1.0, 0.01), strict=True)
+    }
+    masks = global_blocks(scores, {n.name: n.block for n in sparse}, {n.name: n.density for n in sparse})
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    assert wanted - 4 <= kept <= wanted + 0.5
+    assert masks["conv2"].mean() > masks["conv3"].mean() > 0  # larger scores win, no layer dies
+
+
+def test_gradual_pruning_ends_at_the_density_and_masks_only_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    prune = pretraining._prune
+
+    def spy(graph: Graph, layers: Any, *rest: Any) -> None:
+        prune(graph, layers, *rest)
+        seen.append(layers["fc1"].mask.numpy().astype(bool).copy())
+
+    monkeypatch.setattr(pretraining, "_prune", spy)
+    graph = mlp((8,), 3, (16,), 0.25)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 8)).astype(np.float32), (np.arange(60) % 3).astype(np.uint8)
+    pretrain(graph, x, y, PretrainSettings(8, 2, gradual=True), 0)
+    densities = [mask.mean() for mask in seen]
+    assert len(densities) == 4
+    assert densities == sorted(densities, reverse=True)
+    assert densities[-1] == 0.25
+    assert all((later <= earlier).all() for earlier, later in itertools.pairwise(seen))

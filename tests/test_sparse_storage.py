@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from executors import firmware, taught
-from helpers import random_graph_network, random_samples
+from helpers import random_graph_network, random_samples, whole_task
 from sparcl_mcu.design import mlp
 from sparcl_mcu.sparsity import BLOCKS, Block
 from sparcl_tools.elf import sizes
@@ -21,7 +21,7 @@ def measured(density: float, block: Block, folder: Path) -> tuple[int, int, floa
     network = random_graph_network(mlp((INPUTS,), 4, (HIDDEN,), density, block), 0)
     program, _ = firmware(BOARD, network, folder, replay=4)
     with taught(BOARD, program, network, replay=4) as learner:
-        learner.begin_task()
+        learner.begin_task(whole_task(network))
         learner.observe(*random_samples(network, 20, seed=0))
         stats = learner.stats()
     found = sizes(program)

@@ -18,6 +18,7 @@ from .data.catalogue import is_path
 from .design import NETWORKS
 from .errors import SparclError
 from .network import NAME
+from .profiles import PROFILES
 from .sparsity import BLOCKS
 from .toml_schema import SchemaError, parse_table
 
@@ -53,37 +54,76 @@ class DataConfig:
 @dataclass(frozen=True)
 class NetworkConfig:
     """kind: one of design.NETWORKS. hidden: of an mlp. density and block: of the layers that are not small (design.py).
-    freeze_until: the first layer the board trains; None: all of them."""
+    profile: how the density is spread over them (profiles.py). freeze_until: the first layer the board trains; None:
+    all of them."""
 
     kind: str = _one_of(*NETWORKS, default="mlp")
     hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp
     density: float = _within(0.001, 1.0, default=0.25)
     block: str = _one_of(*map(str, BLOCKS), default="1x1")
+    profile: str = _one_of(*PROFILES, default="uniform")
     freeze_until: str | None = None
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """Float training on the first `tasks` tasks, with all their training samples: dense epochs, then epochs after
-    pruning."""
+    pruning. prune: at once, or a little after each epoch of the dense ones' second half. shipped: the board is not
+    taught these tasks again; their samples only fill its replay buffer."""
 
     tasks: int = _within(1, 254, default=1)
+    shipped: bool = False
     epochs: int = _within(1, 10_000, default=10)
     fine_tune_epochs: int = _within(0, 10_000, default=5)
     learning_rate: float = _within(1e-6, 10.0, default=0.05)
     batch: int = _within(1, 65536, default=32)
+    prune: str = _one_of("one-shot", "gradual", default="one-shot")
 
 
 @dataclass(frozen=True)
 class LearnConfig:
     """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent. batch: steps whose gradients are
-    gathered before they are applied; 1 needs no memory for them."""
+    gathered before they are applied; 1 needs no memory for them. method: what is learnt beside the new sample.
+    The other keys: as LearnSettings."""
 
     epochs: int = _within(1, 1000, default=3)
     replay: int = _within(1, 65535, default=100)
     batch: int = _within(1, 255, default=1)
     lr_mantissa: int = _one_of(1, 3, default=1)
     lr_exponent: int = _within(-15, 0, default=-7)
+    method: str = _one_of("er", "der", "der++", default="er")
+    alpha_shift: int = _within(0, 15, default=5)
+    beta_shift: int = _within(0, 7, default=0)
+    single_head_loss: bool = False
+    margin_skip: int = _within(0, 65535, default=0)
+
+
+@dataclass(frozen=True)
+class TdmConfig:
+    """Task-aware dynamic masking. intra, inter: shares of a layer's blocks, moved at an event, lent to a new task."""
+
+    importance: str = _one_of("off", "paper", "released", "magnitude", default="off")
+    intra: float = _within(0.0, 0.5, default=0.005)
+    inter: float = _within(0.0, 0.5, default=0.01)
+
+
+@dataclass(frozen=True)
+class DgmConfig:
+    """Dynamic gradient masking. sparsity: q, the share of a layer's weights, stored or not, that does not learn between
+    two refreshes; 0: off."""
+
+    sparsity: float = _within(0.0, 0.999, default=0.0)
+
+
+@dataclass(frozen=True)
+class DdrConfig:
+    """Dynamic data removal. fraction: of each task's samples, removed in its first epochs; 0: off. samples: of a task,
+    that the board has counters for; 0: as [data] samples_per_task. within_task: a sample is right when its class wins
+    among its task's."""
+
+    fraction: float = _within(0.0, 0.9, default=0.0)
+    samples: int = _within(0, 65535, default=0)
+    within_task: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +144,9 @@ class Config:
     network: NetworkConfig = NetworkConfig()
     pretrain: PretrainConfig = PretrainConfig()
     learn: LearnConfig = LearnConfig()
+    tdm: TdmConfig = TdmConfig()
+    dgm: DgmConfig = DgmConfig()
+    ddr: DdrConfig = DdrConfig()
     board: BoardConfig = BoardConfig()
     folder: Path = field(default=Path(), metadata={"internal": True})
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .data import Task
-from .learners.base import Inputs, Labels, Learner, LearnSettings
+from .learners.base import Inputs, Labels, Learner, LearnSettings, TaskInfo
 from .metrics import Matrix
 from .network import Network
 
@@ -36,11 +36,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Stream:
-    """The tasks of one experiment as a learner meets them; one entry a task in each tuple."""
+    """The tasks of one experiment as a learner meets them; one entry a task in each tuple.
+
+    shipped: the first so many tasks are known already; their samples are remembered, not learnt.
+    """
 
     train: tuple[Part, ...]
     val: tuple[Part, ...]
     test: tuple[Part, ...]
+    classes: tuple[tuple[int, ...], ...]
+    shipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class StageResult:
     predictions: tuple[Labels, ...]
     state_hash: int | None
     seconds: float
+    task_il: tuple[float, ...] = ()  # test accuracy among the classes of each task; after the last stage only
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Outcome:
         return np.array([stage.val_accuracy for stage in self.stages])
 
 
-def quantised(network: Network, tasks: Sequence[Task]) -> Stream:
+def quantised(network: Network, tasks: Sequence[Task], shipped: int = 0) -> Stream:
     """Samples as the network takes them."""
 
     def part(x: NDArray[np.float32], y: Labels) -> Part:
@@ -83,6 +89,8 @@ def quantised(network: Network, tasks: Sequence[Task]) -> Stream:
         train=tuple(part(task.x_train, task.y_train) for task in tasks),
         val=tuple(part(task.x_val, task.y_val) for task in tasks),
         test=tuple(part(task.x_test, task.y_test) for task in tasks),
+        classes=tuple(task.classes for task in tasks),
+        shipped=shipped,
     )
 
 
@@ -96,7 +104,7 @@ def run(
     on_stage: Callable[[StageResult], None] = lambda _: None,
 ) -> Outcome:
     """Reset the learner, teach it every task in turn, and test it on every task after each."""
-    return _run(learner, stream.train, stream, settings, epochs, on_progress, on_stage)
+    return _run(learner, stream, settings, epochs, on_progress, on_stage)
 
 
 def run_joint(
@@ -108,13 +116,14 @@ def run_joint(
     a sample costs as many updates as in `run`.
     """
     merged = Part(np.concatenate([part.x for part in stream.train]), np.concatenate([part.y for part in stream.train]))
+    classes = tuple(sorted({c for task in stream.classes for c in task}))
     empty = Part(merged.x[:0], merged.y[:0])
-    return _run(learner, (empty, merged), stream, settings, epochs, on_progress, lambda _: None)
+    joint = replace(stream, train=(empty, merged), classes=(classes, classes), shipped=0)
+    return _run(learner, joint, settings, epochs, on_progress, lambda _: None)
 
 
 def _run(
     learner: Learner,
-    train: Sequence[Part],
     stream: Stream,
     settings: LearnSettings,
     epochs: int,
@@ -122,7 +131,9 @@ def _run(
     on_stage: Callable[[StageResult], None],
 ) -> Outcome:
     exam = sum(len(part) for part in (*stream.test, *stream.val))
-    total = sum(len(part) * epochs + exam for part in train if len(part))
+    among = len(stream.train) == len(stream.test) and len(set(stream.classes)) > 1
+    presented = [len(part) * (1 if stage < stream.shipped else epochs) for stage, part in enumerate(stream.train)]
+    total = sum(count + exam for count in presented if count) + among * sum(map(len, stream.test))
     done = 0
     results = []
 
@@ -131,28 +142,26 @@ def _run(
         done += count
         on_progress(done, total)
 
-    def predict(part: Part) -> Labels:
+    def predict(part: Part, classes: tuple[int, ...] | None = None) -> Labels:
         answers = []
         for chunk in _chunks(len(part)):
-            answers.append(learner.predict(part.x[chunk]))
+            answers.append(learner.predict(part.x[chunk], classes))
             advance(len(answers[-1]))
         return np.concatenate(answers) if answers else part.y
 
     learner.reset(settings)
-    for stage, part in enumerate(train):
+    for stage, part in enumerate(stream.train):
         started = time.monotonic()
-        learner.begin_task()
-        for epoch in range(epochs):
-            order = np.random.default_rng([settings.seed, stage, epoch]).permutation(len(part))
-            for chunk in _chunks(len(part)):
-                learner.observe(part.x[order[chunk]], part.y[order[chunk]])
-                advance(len(order[chunk]))
-        learner.end_task()
+        if stage < stream.shipped:
+            _remember(learner, part, settings.seed, stage, advance)
+        else:
+            _teach(learner, part, TaskInfo(stream.classes[stage], len(part), epochs), settings.seed, stage, advance)
         if not len(part):
             continue
         seconds = time.monotonic() - started
         state_hash = learner.state_hash()
         predictions = tuple(predict(test) for test in stream.test)
+        last = among and stage == len(stream.train) - 1
         result = StageResult(
             stage=stage,
             test_accuracy=tuple(_accuracy(p, test) for p, test in zip(predictions, stream.test, strict=True)),
@@ -160,10 +169,36 @@ def _run(
             predictions=predictions,
             state_hash=state_hash,
             seconds=seconds,
+            task_il=tuple(
+                _accuracy(predict(test, classes), test)
+                for test, classes in zip(stream.test if last else (), stream.classes if last else (), strict=True)
+            ),
         )
         results.append(result)
         on_stage(result)
     return Outcome(tuple(results), learner.stats())
+
+
+def _teach(learner: Learner, part: Part, task: TaskInfo, seed: int, stage: int, advance: Callable[[int], None]) -> None:
+    """One task: its samples in a new order in each epoch, but for those the learner wants no more."""
+    learner.begin_task(task)
+    for epoch in range(task.epochs):
+        order = np.random.default_rng([seed, stage, epoch]).permutation(len(part))
+        if epoch:
+            order = order[learner.wanted()[order]]
+            advance(len(part) - len(order))
+        for chunk in _chunks(len(order)):
+            learner.observe(part.x[order[chunk]], part.y[order[chunk]], order[chunk])
+            advance(len(order[chunk]))
+        learner.end_epoch()
+    learner.end_task()
+
+
+def _remember(learner: Learner, part: Part, seed: int, stage: int, advance: Callable[[int], None]) -> None:
+    order = np.random.default_rng([seed, stage, 0]).permutation(len(part))
+    for chunk in _chunks(len(order)):
+        learner.remember(part.x[order[chunk]], part.y[order[chunk]])
+        advance(len(order[chunk]))
 
 
 def _chunks(count: int) -> Iterator[slice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from .design import NETWORKS, freeze_until, mlp
 from .errors import SparclError
 from .experiment import Progress
 from .graph import Graph
-from .learners.base import LearnSettings, SecondPass
+from .learners.base import Importance, LearnSettings, Replay, Room
+from .learners.masking import share
 from .network import Network
 from .pretrain import PretrainSettings, pretrain
+from .profiles import erk
 from .sparsity import parse_block
 
 
@@ -28,13 +30,14 @@ class PrepareError(SparclError):
 class Scenario:
     """An experiment's data, whole and cut.
 
-    tasks: what is streamed to the board, the pretrained classes first of all: its replay buffer must hold them. base:
-    the tasks the host pretrains on, with all their training samples.
+    tasks: what the board learns, the pretrained classes first of all: its replay buffer must hold them. base: the tasks
+    the host pretrains on, with all their training samples. shipped: the first so many tasks are only remembered.
     """
 
     data: DataSet
     tasks: tuple[Task, ...]
     base: tuple[Task, ...]
+    shipped: int = 0
 
     @property
     def base_samples(self) -> int:
@@ -56,9 +59,10 @@ def scenario(config: Config, data_dir: Path | None) -> Scenario:
             f"[pretrain] tasks is {count}, but there are {len(classes)} tasks; leave the board at least one"
         )
     tasks = class_incremental(data, classes, wanted.samples_per_task, wanted.validate_by)
-    if wanted.samples_per_task is None:
-        return Scenario(data, tasks, tasks[:count])
-    return Scenario(data, tasks, class_incremental(data, classes[:count], None, wanted.validate_by))
+    base = tasks[:count]
+    if wanted.samples_per_task is not None:
+        base = class_incremental(data, classes[:count], None, wanted.validate_by)
+    return Scenario(data, tasks, base, count if config.pretrain.shipped else 0)
 
 
 def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph:
@@ -69,6 +73,7 @@ def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph
             graph = mlp(shape, classes, wanted.hidden or (), wanted.density, block)
         else:
             graph = NETWORKS[wanted.kind](shape, classes, density=wanted.density, block=block)
+        graph = erk(graph) if wanted.profile == "erk" else graph
         return freeze_until(graph, wanted.freeze_until) if wanted.freeze_until else graph
     except SparclError as error:
         raise PrepareError(f"[network] kind {wanted.kind!r}: {error}") from None
@@ -96,6 +101,8 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
             fine_tune_epochs=wanted.fine_tune_epochs,
             learning_rate=wanted.learning_rate,
             batch=wanted.batch,
+            global_magnitude=config.network.profile == "global",
+            gradual=wanted.prune == "gradual",
         ),
         config.seed,
         on_epoch=lambda done, total, _: on_progress(done, total),
@@ -103,6 +110,77 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
     return quantize.quantise(network, scaling, x, config.name)
 
 
-def learn_settings(config: Config, second_pass: SecondPass = SecondPass.REPLAY) -> LearnSettings:
-    """How the learners of this experiment learn."""
-    return LearnSettings(config.seed, config.learn.lr_mantissa, config.learn.lr_exponent, second_pass)
+SLICES = 12  # of the largest sparse layer: its gradients are measured in so many parts, which bounds their memory
+_REPLAY = {"er": Replay.ER, "der": Replay.DER, "der++": Replay.DERPP}
+
+
+def learn_settings(config: Config) -> LearnSettings:
+    """How the learners of this experiment learn. Raises ConfigError naming the setting and the numbers."""
+    learn, q, s = config.learn, config.dgm.sparsity, 1 - config.network.density
+    if 0 < q <= s:
+        raise ConfigError(
+            f"[dgm] sparsity q is {q}, but [network] density leaves s = {s:g} of the weights out already: with q <= s "
+            "every stored weight would learn; raise q above s, or leave [dgm] out"
+        )
+    moving = config.tdm.importance != "off"
+    return LearnSettings(
+        seed=config.seed,
+        lr_mantissa=learn.lr_mantissa,
+        lr_exponent=learn.lr_exponent,
+        replay=_REPLAY[learn.method],
+        alpha_shift=learn.alpha_shift,
+        beta_shift=learn.beta_shift,
+        single_head_loss=learn.single_head_loss,
+        margin=learn.margin_skip,
+        importance=Importance[config.tdm.importance.upper()],
+        tdm_intra=_fraction(config.tdm.intra) if moving else 0,
+        tdm_inter=_fraction(config.tdm.inter) if moving else 0,
+        dgm_share=_fraction((1 - q) / config.network.density) if q else 0,
+        ddr_fraction=_fraction(config.ddr.fraction),
+        ddr_within_task=config.ddr.within_task,
+    )
+
+
+def without_replay(settings: LearnSettings) -> LearnSettings:
+    """The control: as many updates a step, masks and data as they are, no replay."""
+    return replace(
+        settings,
+        replay=Replay.REPEAT,
+        importance=Importance.OFF,
+        tdm_intra=0,
+        tdm_inter=0,
+        dgm_share=0,
+        ddr_fraction=0,
+        margin=0,
+    )
+
+
+def room(config: Config, network: Network) -> Room:
+    """The memory this experiment's firmware needs beside its weights."""
+    settings = learn_settings(config)
+    moving = settings.importance is not Importance.OFF
+    sparse = [node for node in network.trainable() if not network.weights[node.name].dense]
+    if (moving or settings.dgm_share) and not sparse:
+        raise ConfigError("[tdm] and [dgm] act on sparse layers, but every layer of this network is dense or frozen")
+    counted = config.ddr.samples or config.data.samples_per_task or 0
+    if settings.ddr_fraction and not counted:
+        raise ConfigError("[ddr] needs to know how many samples a task has at most; set [ddr] samples")
+    slots = 0
+    for node in sparse if settings.sweeps else []:
+        weights, per_block = network.weights[node.name], node.block.rows * node.block.cols
+        more = share(weights.mask.size // per_block, settings.tdm_inter)
+        slots = max(slots, min(weights.slots + more * per_block, weights.mask.size))
+    return Room(
+        replay=config.learn.replay,
+        batch=config.learn.batch,
+        logits=settings.replay in (Replay.DER, Replay.DERPP),
+        tdm=moving,
+        inter=settings.tdm_inter,
+        dgm=settings.dgm_share > 0,
+        slice=4 * -(-slots // (4 * SLICES)),
+        ddr=counted if settings.ddr_fraction else 0,
+    )
+
+
+def _fraction(value: float) -> int:
+    return min(round(value * 65536), 65535)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import torch_backend as backend
 from .errors import SparclError
 from .graph import Graph, Node
+from .profiles import global_blocks
 from .sparsity import Mask, top_blocks
 
 NORM_EPSILON = 1e-3  # a channel that hardly varies must not blow up the exponent its layer shares
@@ -35,6 +36,8 @@ class PretrainSettings:
     learning_rate: float = 0.05
     batch: int = 32
     batch_norm: bool = True  # after every convolution; other layers never have it
+    global_magnitude: bool = False  # sparse layers compete for their weights, instead of a density a layer
+    gradual: bool = False  # prune a little after each epoch of the second half, not all at once
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,13 @@ def pretrain(
     some = xs[torch.randperm(len(xs), generator=torch.Generator().manual_seed(seed))[:NORM_SAMPLES]]
 
     for epoch in range(total):
-        if epoch == settings.epochs:
-            _prune(graph, layers, some)
-        if epoch in (0, settings.epochs):  # pruning starts afresh: old momentum would revive masked weights
+        pruned = epoch == settings.epochs
+        if pruned:
+            _prune(graph, layers, some, settings.global_magnitude)
+        elif settings.gradual and 2 * epoch > settings.epochs and epoch < settings.epochs:
+            _prune(graph, layers, some, settings.global_magnitude, _left(epoch, settings.epochs))
+            pruned = True
+        if epoch == 0 or pruned:  # start afresh: old momentum would revive masked weights
             parameters = [p for layer in layers.values() for p in layer.parameters()]
             optimiser = torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9)
         hits = 0
@@ -112,7 +119,7 @@ def pretrain(
         if on_epoch:
             on_epoch(epoch + 1, total, hits / len(xs))
     if settings.fine_tune_epochs == 0:
-        _prune(graph, layers, some)
+        _prune(graph, layers, some, settings.global_magnitude)
     _fold(graph, layers, some)
     return FloatNetwork(
         graph,
@@ -201,17 +208,36 @@ def _norms(graph: Graph, layers: dict[str, _Layer], x: Any) -> dict[str, tuple[A
         }
 
 
-def _prune(graph: Graph, layers: dict[str, _Layer], x: Any) -> None:
-    """Keep the weights that are largest once normalisation is folded in."""
-    torch = backend.torch()
+def _left(epoch: int, epochs: int) -> float:
+    """How much of the way to the wanted sparsity is left: 1 at half of the dense epochs, 0 at their end, falling with
+    the cube (Zhu and Gupta, "To prune, or not to prune", 2017)."""
+    return (2 - 2 * epoch / epochs) ** 3
+
+
+def _prune(graph: Graph, layers: dict[str, _Layer], x: Any, together: bool, left: float = 0.0) -> None:
+    """Keep the weights that are largest once normalisation is folded in. left: share of the sparsity still to come."""
     norms = _norms(graph, layers, x)
+    scores, masks = {}, {}
     for name, layer in layers.items():
         node = graph.node(name)
-        weight = layer.weight.detach()
+        weight = layer.weight.detach() * layer.mask
         if name in norms:
             weight = weight * norms[name][0][:, None]
-        score = np.abs(weight.numpy()).astype(np.float64)
-        layer.mask = torch.from_numpy(top_blocks(score, node.density, node.block).astype(np.float32))
+        scores[name] = np.abs(weight.numpy()).astype(np.float64)
+        masks[name] = top_blocks(scores[name], _density(node, left), node.block)
+    if together:
+        sparse = [graph.node(name) for name in scores if graph.node(name).density < 1]
+        masks |= global_blocks(
+            {node.name: scores[node.name] for node in sparse},
+            {node.name: node.block for node in sparse},
+            {node.name: _density(node, left) for node in sparse},
+        )
+    for name, layer in layers.items():
+        layer.mask = backend.torch().from_numpy(masks[name].astype(np.float32))
+
+
+def _density(node: Node, left: float) -> float:
+    return node.density + (1 - node.density) * left
 
 
 def _fold(graph: Graph, layers: dict[str, _Layer], x: Any) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 from . import experiment
 from .errors import SparclError
 from .experiment import Outcome, Progress, Stream
-from .learners.base import Learner, LearnSettings
+from .learners.base import Learner, LearnSettings, Room
 from .network import Network
 
 
@@ -31,8 +31,7 @@ class Job:
     stream: Stream
     settings: LearnSettings
     epochs: int
-    replay_capacity: int
-    batch: int = 1
+    room: Room
 
 
 class References:
@@ -93,11 +92,11 @@ def _work(send: Connection, job: Job) -> None:
 
         return experiment.run(learner, job.stream, job.settings, epochs=job.epochs, on_progress=report)
 
-    simulated = SimulatedLearner(job.network, job.replay_capacity, job.batch)
+    simulated = SimulatedLearner(job.network, job.room)
     found = outcome(simulated, 0)
     moved = {"masters_moved_ppm": round(simulated.moved() * 1e6)}
     send.send(("simulated", replace(found, stats=found.stats | moved)))
-    send.send(("float", outcome(FloatTwin(job.network, job.replay_capacity, job.batch), 1)))
+    send.send(("float", outcome(FloatTwin(job.network, job.room), 1)))
 
 
 def first_disagreement(board: Outcome, simulated: Outcome) -> int | None:

@@ -84,9 +84,8 @@ def generate(
     config = read(experiment)
     net = load(network or config.folder / "network.sparcl")
     target = output or config.folder / "generated"
-    settings, learn = prepare.learn_settings(config), config.learn
     try:
-        plan = generator.generate(net, target, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
+        plan = generator.generate(net, target, room=prepare.room(config, net), settings=prepare.learn_settings(config))
     except OSError as error:
         raise MakeError(f"cannot write into {target}: {error.strerror}; choose another folder with --output") from None
     console = Console(highlight=False, soft_wrap=True)

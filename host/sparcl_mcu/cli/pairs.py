@@ -54,18 +54,19 @@ def _pair(config: Config, data_dir: Path | None, kept: Path) -> None:
 
     made = prepare.scenario(config, data_dir)
     net = prepare.pretrained(config, made, quiet)
-    stream, learn = experiment.quantised(net, made.tasks), config.learn
+    stream, learn = experiment.quantised(net, made.tasks, made.shipped), config.learn
+    room = prepare.room(config, net)
     settings = prepare.learn_settings(config)
     model_dir = kept / "models" / f"{config.name}_{config.seed}"
-    generate(net, model_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
+    generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)
     client = Client(boards.open_board(facts, build(facts.name, model_dir)), timeout=60.0)
     try:
-        board = BoardLearner(client, net, expected_model_hash=model_hash(net, learn.replay, learn.batch))
+        board = BoardLearner(client, net, expected_model_hash=model_hash(net, room))
         on_board = experiment.run(board, stream, settings, epochs=learn.epochs, on_progress=quiet)
     finally:
         client.close()
-    twin = FloatTwin(net, learn.replay, learn.batch)
+    twin = FloatTwin(net, room)
     in_float = experiment.run(twin, stream, settings, epochs=learn.epochs, on_progress=quiet)
     result = {
         "seed": config.seed,

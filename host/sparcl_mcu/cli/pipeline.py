@@ -19,10 +19,8 @@ from sparcl_tools.plan import MemoryPlan, plan
 from .. import boards, experiment, network_file, prepare, record, report
 from ..boards.catalogue import BoardFacts
 from ..config import Config
-from ..data import Task
 from ..errors import SparclError
 from ..experiment import StageResult
-from ..learners.base import SecondPass
 from ..learners.board import BoardLearner
 from ..link.client import Client
 from ..link.log import LinkLog
@@ -81,7 +79,7 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         net = starting_network(config, made, steps, options.network_file)
         network_file.save(net, folder.path / "network.sparcl")
         firmware = make_firmware(config, facts, net, folder, steps)
-        outcomes = _learn(config, net, tasks, firmware, folder, steps)
+        outcomes = _learn(config, net, made, firmware, folder, steps)
         with steps.step("Write results and report"):
             measured = metrics_of(config, tasks, outcomes, firmware.footprint)
             write_results(folder, measured, results_of(data, tasks, outcomes))
@@ -114,11 +112,11 @@ def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file:
 
 def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFolder, steps: Steps) -> Firmware:
     """Generate C into the run folder, and build it unless a port says that the board runs already."""
-    _check_room(facts, plan(net, config.learn.replay, config.learn.batch))
+    room, settings = prepare.room(config, net), prepare.learn_settings(config)
+    _check_room(facts, plan(net, room))
     model_dir = folder.path / "generated"
     with steps.step("Generate C"):
-        settings, learn = prepare.learn_settings(config), config.learn
-        memory = generate(net, model_dir, replay_capacity=learn.replay, settings=settings, batch=learn.batch)
+        memory = generate(net, model_dir, room=room, settings=settings)
     if config.board.port is not None:
         return Firmware(facts, memory, None)
     with steps.step(f"Build firmware: pio run -e {facts.name}"):
@@ -143,10 +141,11 @@ def _check_room(facts: BoardFacts, memory: MemoryPlan) -> None:
 
 
 def _learn(
-    config: Config, net: Network, tasks: tuple[Task, ...], firmware: Firmware, folder: RunFolder, steps: Steps
+    config: Config, net: Network, made: prepare.Scenario, firmware: Firmware, folder: RunFolder, steps: Steps
 ) -> Outcomes:
-    stream = experiment.quantised(net, tasks)
-    replay, repeat = (prepare.learn_settings(config, second) for second in SecondPass)
+    stream = experiment.quantised(net, made.tasks, made.shipped)
+    replay = prepare.learn_settings(config)
+    repeat = prepare.without_replay(replay)
     epochs = config.learn.epochs
 
     def note(run: str, result: StageResult) -> None:
@@ -160,11 +159,11 @@ def _learn(
             seconds=round(result.seconds, 3),
         )
 
-    with References(Job(net, stream, replay, epochs, config.learn.replay, config.learn.batch)) as references:
+    with References(Job(net, stream, replay, epochs, prepare.room(config, net))) as references:
         with ExitStack() as until_learnt:
             with steps.step(f"Open board {firmware.facts.name}"):
                 learner = until_learnt.enter_context(_open(config, firmware, net, folder))
-            with steps.step(f"Board learns {len(tasks)} tasks, with replay") as p:
+            with steps.step(f"Board learns {len(made.tasks) - made.shipped} tasks, with replay") as p:
                 with_replay = experiment.run(
                     learner, stream, replay, epochs=epochs, on_progress=p, on_stage=lambda r: note("replay", r)
                 )
@@ -185,7 +184,7 @@ def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
-            expected = model_hash(net, config.learn.replay, config.learn.batch)
+            expected = model_hash(net, prepare.room(config, net))
             learner = BoardLearner(client, net, expected_model_hash=expected)
             if learner.hello.board != firmware.facts.name:
                 raise PipelineError(

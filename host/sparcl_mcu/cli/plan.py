@@ -38,11 +38,12 @@ def plan(
     """Print the memory plan of a network: state, arena, what sets the peak, and whether it fits the board."""
     from sparcl_tools.plan import plan as make_plan
 
+    from ..learners.base import Room
     from ..network_file import load
 
     facts = find(board)
     net = load(network)
-    memory = make_plan(net, replay, batch)
+    memory = make_plan(net, Room(replay=replay, batch=batch))
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 120  # a file has room for a line a buffer

@@ -89,7 +89,7 @@ def _resnet8(first_trainable: str | None) -> dict[str, Any]:
     from sparcl_tools.generate import generate
 
     from ..design import freeze_until, resnet8
-    from ..learners.base import LearnSettings
+    from ..learners.base import LearnSettings, Room
     from ..pretrain import PretrainSettings, pretrain
     from ..quantize import input_scaling, quantise
     from ..sparsity import Block
@@ -101,7 +101,7 @@ def _resnet8(first_trainable: str | None) -> dict[str, Any]:
     graph = freeze_until(graph, first_trainable) if first_trainable else graph
     net = quantise(pretrain(graph, x, y, settings, 0), input_scaling(x, "range"), x, "resnet8")
     folder = Path("build") / "resnet8" / (first_trainable or "all")
-    memory = generate(net, folder, replay_capacity=REPLAY, settings=LearnSettings())
+    memory = generate(net, folder, room=Room(replay=REPLAY), settings=LearnSettings())
     ram = elf.sizes(build("qemu_m4", folder, whole_memory=True)).ram_bytes
     return {"ram_bytes": ram, "state": memory.state_bytes, "arena": memory.arena_bytes, "peak": memory.peak}
 

@@ -107,7 +107,9 @@ class Room:
 
     def __post_init__(self) -> None:
         if self.batch > 1 and (self.tdm or self.dgm):
-            raise LearnerError(f"a mini-batch of {self.batch} steps cannot be gathered under moving masks; set batch = 1")
+            raise LearnerError(
+                f"a mini-batch of {self.batch} steps cannot be gathered under moving masks; set batch = 1"
+            )
 
     def check(self, settings: LearnSettings) -> None:
         """Raises LearnerError when the settings need memory that is not there."""
@@ -147,8 +149,8 @@ class Learner(Protocol):
     def begin_task(self, task: TaskInfo) -> None:
         """Open the next task."""
 
-    def observe(self, x: Inputs, y: Labels, numbers: Numbers) -> None:
-        """Learn the samples in order. numbers: which of the task's samples each one is; only DDR reads them."""
+    def observe(self, x: Inputs, y: Labels, numbers: Numbers | None = None) -> None:
+        """Learn the samples in order. numbers: which of the task's samples each one is; only DDR needs them."""
 
     def end_epoch(self) -> None:
         """The task's samples were all offered once more: DDR may remove some."""

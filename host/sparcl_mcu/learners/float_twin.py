@@ -1,7 +1,7 @@
 """The float twin: the board's protocol in float32 autograd without any rounding.
 
-Same start (the quantised network's masters), same sample order, same replay draws. What separates its accuracy
-from the integer learner's is the arithmetic and nothing else.
+Same start (the quantised network's masters), same sample order, same replay draws, same schedule. It decides on its own
+masks, by the same rules. What separates its accuracy from the integer learner's is the arithmetic and nothing else.
 """
 
 from __future__ import annotations
@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 from .. import numerics as nx
 from .. import torch_backend as backend
 from ..graph import Node
+from ..sparsity import block_sum, expand
+from . import masking
 from .base import Inputs, Labels
-from .step import StepLearner
+from .masks import SparseLayer
+from .step import Lesson, Slice, StepLearner, arg_max
+
+UNITS = 2.0**-nx.LOGIT_EXPONENT  # logits are handed on in the board's units
 
 
 @dataclass
 class _Layer:
-    """Tensors of one weighted layer; mask is None where every weight exists."""
+    """Tensors of one weighted layer. learns: 1 where an update reaches; None where every weight exists."""
 
     weight: Any
     bias: Any
-    mask: Any
+    learns: Any
+    sparse: SparseLayer | None
+    accumulated: NDArray[np.float64]  # importance, (2, rows, fan_in)
 
 
 class FloatTwin(StepLearner):
@@ -34,6 +41,7 @@ class FloatTwin(StepLearner):
     def _load(self) -> None:
         torch = backend.torch()
         self._layers: dict[str, _Layer] = {}
+        sparse = {layer.node.name: layer for layer in self.masks.layers}
         for node in self.network.weighted():
             w = self.network.weights[node.name]
             scale = 2.0 ** (w.exponents.astype(np.float64) - 8)
@@ -43,41 +51,62 @@ class FloatTwin(StepLearner):
                 torch.tensor(weight, dtype=torch.float32, requires_grad=not node.frozen),
                 torch.tensor(bias, dtype=torch.float32, requires_grad=not node.frozen),
                 None if w.dense else torch.tensor(w.mask, dtype=torch.float32),
+                sparse.get(node.name),
+                np.zeros((2, *w.masters.shape)),
             )
         self._trainable = [self._layers[node.name] for node in self.network.trainable()]
         self._parameters = [p for layer in self._trainable for p in (layer.weight, layer.bias)]
         self._gathered = [torch.zeros_like(p) for p in self._parameters]  # of the open mini-batch
 
-    def _logits(self, x: NDArray[np.int8]) -> Any:
+    def _forward(self, x: NDArray[np.int8]) -> Any:
         """float32 (n, classes) of int8 samples (n, inputs)."""
         values = x.astype(np.float32) * np.float32(2.0**self.network.input_exponent)
         graph = self.network.graph
         return backend.logits(graph, backend.forward(graph, backend.torch().from_numpy(values), self._weighted))
 
+    def _logits(self, x: NDArray[np.int8]) -> NDArray[Any]:
+        with backend.torch().no_grad():
+            return np.asarray(self._forward(x[None]).numpy()[0] * UNITS)
+
     def _weighted(self, node: Node, source: Any) -> Any:
         layer = self._layers[node.name]
         return backend.weighted(node, source, layer.weight, layer.bias)
 
-    def predict(self, x: Inputs) -> Labels:
+    def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
+        classes = None if among is None else np.isin(np.arange(self.network.classes), among)
         with backend.torch().no_grad():
-            return np.asarray(self._logits(x).argmax(dim=1).numpy(), dtype=np.uint8)
+            logits = self._forward(x).numpy()
+        return np.array([arg_max(z, classes) for z in logits], dtype=np.uint8)
 
-    def _train(self, x: NDArray[np.int8], label: int) -> bool:
+    def _loss(self, z: Any, lesson: Lesson) -> Any:
         torch = backend.torch()
-        loss = backend.functional().cross_entropy(self._logits(x[None]), torch.tensor([label]))
-        gradients = torch.autograd.grad(loss, self._parameters)
+        if lesson.logits is not None:  # its gradient is 2**-alpha_shift (z - t)
+            target = torch.tensor(lesson.logits / UNITS, dtype=torch.float32)
+            return ((z[0] - target) ** 2).sum() * 2.0 ** (-lesson.alpha_shift - 1)
+        if lesson.classes is not None:
+            z = z.masked_fill(torch.from_numpy(~lesson.classes), -torch.inf)
+        return backend.functional().cross_entropy(z, torch.tensor([lesson.label]))
+
+    def _train(self, lesson: Lesson) -> tuple[NDArray[Any], bool]:
+        torch = backend.torch()
+        z = self._forward(lesson.x[None])
+        logits: NDArray[Any] = z.detach().numpy()[0] * UNITS
+        if 0 < lesson.margin <= logits[lesson.label] - np.delete(logits, lesson.label).max():
+            self.work["skipped"] += 1
+            return logits, False
+        gradients = torch.autograd.grad(self._loss(z, lesson), self._parameters)
         with torch.no_grad():
             for layer, gradient in zip(self._trainable, gradients[::2], strict=True):
-                if layer.mask is not None:
-                    gradient.mul_(layer.mask)
-            if self.batch == 1:
-                self._descend(gradients)
+                if layer.learns is not None:
+                    gradient.mul_(layer.learns)
+            if self.room.batch == 1:
+                self._descend(gradients, lesson.rate_shift)
             else:
-                torch._foreach_add_(self._gathered, gradients)
-        return True
+                torch._foreach_add_(self._gathered, gradients, alpha=2.0**-lesson.rate_shift)
+        return logits, True
 
-    def _descend(self, gradients: Any) -> None:
-        rate = self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
+    def _descend(self, gradients: Any, rate_shift: int = 0) -> None:
+        rate = self.settings.lr_mantissa * 2.0 ** (self.settings.lr_exponent - rate_shift)
         backend.torch()._foreach_add_(self._parameters, gradients, alpha=-rate)
 
     def _apply(self) -> None:
@@ -85,6 +114,44 @@ class FloatTwin(StepLearner):
         with torch.no_grad():
             self._descend(self._gathered)
             torch._foreach_zero_(self._gathered)
+
+    # ---- masks
+
+    def _clear(self, layer: SparseLayer) -> None:
+        self._layers[layer.node.name].accumulated[:] = 0
+
+    def _measure(self, lesson: Lesson, part: Slice) -> bool:
+        layer = self._layers[part.layer.node.name]
+        (gradient,) = backend.torch().autograd.grad(self._loss(self._forward(lesson.x[None]), lesson), [layer.weight])
+        here = expand(part.blocks, part.layer.node.block)
+        layer.accumulated[part.accumulator][here] += gradient.numpy()[here]
+        return True
+
+    def _terms(self, layer: SparseLayer) -> NDArray[np.float64]:
+        first, second = np.abs(self._layers[layer.node.name].accumulated)
+        return block_sum(first / 2 + second, layer.node.block)
+
+    def _magnitudes(self, layer: SparseLayer) -> NDArray[np.float64]:
+        weight = self._layers[layer.node.name].weight.detach().numpy()
+        return block_sum(np.abs(weight).astype(np.float64), layer.node.block)
+
+    def _weigh(self, layer: SparseLayer, magnitudes: NDArray[Any], log_steps: int) -> NDArray[Any]:
+        counted = layer.terms != masking.TERM_GROWN
+        if self.masks.released and self.settings.dgm_share:
+            counted &= layer.selected
+        return np.asarray(magnitudes + np.where(counted, layer.terms, 0) / (1 << log_steps))
+
+    def _remask(self, layer: SparseLayer) -> None:
+        torch, tensors = backend.torch(), self._layers[layer.node.name]
+        with torch.no_grad():
+            tensors.weight.mul_(torch.from_numpy(layer.mask))
+
+    def _settle(self, layer: SparseLayer) -> None:
+        torch = backend.torch()
+        self._layers[layer.node.name].learns = torch.from_numpy(layer.learns.astype(np.float32))
+
+    def _rank(self, keys: NDArray[Any], count: int, draw: int) -> NDArray[np.bool_]:
+        return masking.lowest_exactly(keys, count, draw)
 
     def state_hash(self) -> None:
         return None

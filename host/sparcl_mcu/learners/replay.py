@@ -9,24 +9,29 @@ from ..numerics import Stream, hash32, pick
 
 
 class ReplayBuffer:
-    """Holds int8 samples and labels. Every sample seen so far is kept with equal probability (Vitter's algorithm R)."""
+    """Holds int8 samples, labels and, for DER, logits in units of 1/32 (int16; the float twin's are float). Every
+    sample offered so far is kept with equal probability (Vitter's algorithm R)."""
 
-    def __init__(self, capacity: int, inputs: int) -> None:
+    def __init__(self, capacity: int, inputs: int, classes: int) -> None:
         self.capacity = capacity
         self.x: NDArray[np.int8] = np.zeros((capacity, inputs), dtype=np.int8)
         self.y: NDArray[np.uint8] = np.zeros(capacity, dtype=np.uint8)
+        self.logits: NDArray[np.float64] = np.zeros((capacity, classes))
         self.seen = 0
 
-    def draw(self, seed: int, step: int) -> int | None:
-        """Slot to replay in this step; None while the buffer is empty."""
-        filled = min(self.seen, self.capacity)
-        return pick(hash32(seed, Stream.FIRST_DRAW, step), filled) if filled else None
+    @property
+    def filled(self) -> int:
+        return min(self.seen, self.capacity)
 
-    def insert(self, x: NDArray[np.int8], y: int, seed: int, step: int) -> None:
+    def draw(self, stream: Stream, seed: int, step: int) -> int:
+        """Slot for this use in this step; the buffer is not empty."""
+        return pick(hash32(seed, stream, step), self.filled)
+
+    def insert(self, x: NDArray[np.int8], y: int, logits: NDArray[np.float64], seed: int) -> None:
         """Offer one sample."""
+        slot = self.seen
+        if self.seen >= self.capacity:
+            slot = pick(hash32(seed, Stream.RESERVOIR, self.seen), self.seen + 1)
         self.seen += 1
-        slot = self.seen - 1
-        if self.seen > self.capacity:
-            slot = pick(hash32(seed, Stream.RESERVOIR, step), self.seen)
         if slot < self.capacity:
-            self.x[slot], self.y[slot] = x, y
+            self.x[slot], self.y[slot], self.logits[slot] = x, y, logits

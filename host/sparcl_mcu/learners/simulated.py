@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,11 @@ from ..graph import INPUT, Node, size
 from ..network import Weights
 from ..numerics import Ints
 from ..ops import activation, softmax_ce
+from ..sparsity import block_sum, expand
+from . import masking
 from .base import Inputs, Labels
-from .step import StepLearner
+from .masks import SparseLayer
+from .step import Lesson, Slice, StepLearner, arg_max
 
 
 @dataclass
@@ -26,14 +30,22 @@ class _Layer:
     start: Weights
     masters: NDArray[np.int16]  # M', (rows, fan_in)
     bias: NDArray[np.int32]
+    sparse: SparseLayer | None  # its masks; None where every weight exists
     gathered: Ints  # gradients of the open mini-batch, (rows, fan_in)
     bias_gathered: Ints
+    accumulated: Ints  # importance, (2, rows, fan_in), exponent e_w - 4
 
     @classmethod
-    def load(cls, start: Weights) -> _Layer:
-        bias = start.bias.copy()
-        nothing = np.zeros(start.masters.shape, np.int64)
-        return cls(start, start.masters.copy(), bias, nothing, np.zeros(len(bias), np.int64))
+    def load(cls, start: Weights, sparse: SparseLayer | None) -> _Layer:
+        bias, shape = start.bias.copy(), start.masters.shape
+        accumulated = np.zeros((2, *shape) if sparse else (2, 0, 0), np.int64)
+        nothing = np.zeros(shape, np.int64), np.zeros(len(bias), np.int64)
+        return cls(start, start.masters.copy(), bias, sparse, *nothing, accumulated)
+
+    @property
+    def learns(self) -> NDArray[np.bool_]:
+        """(rows, fan_in) weights that updates reach."""
+        return self.sparse.learns if self.sparse else self.start.mask
 
     @property
     def hi(self) -> Ints:
@@ -82,7 +94,8 @@ class SimulatedLearner(StepLearner):
 
     def _load(self) -> None:
         graph = self.network.graph
-        self.layers = {name: _Layer.load(weights) for name, weights in self.network.weights.items()}
+        sparse = {layer.node.name: layer for layer in self.masks.layers}
+        self.layers = {name: _Layer.load(weights, sparse.get(name)) for name, weights in self.network.weights.items()}
         self.scales = {
             scale: _Scale(
                 exponent,
@@ -124,35 +137,42 @@ class SimulatedLearner(StepLearner):
         bias = activation.rsr_channels(layer.bias.astype(np.int64), e_acc - nx.BIAS_EXPONENT)
         return operator.forward(node, layer.hi, x) + bias, e_acc
 
-    def logits(self, x: NDArray[np.int8]) -> Ints:
+    def _logits(self, x: NDArray[np.int8]) -> Ints:
         """int16 logits (classes,) of one sample, unit 1/32."""
         return self._forward(x)[0]
 
-    def predict(self, x: Inputs) -> Labels:
-        return np.array([int(np.argmax(self.logits(sample))) for sample in x], dtype=np.uint8)
+    def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
+        classes = None if among is None else np.isin(np.arange(self.network.classes), among)
+        return np.array([arg_max(self._logits(sample), classes) for sample in x], dtype=np.uint8)
 
     # ---- backward
 
-    def _train(self, x: NDArray[np.int8], label: int) -> bool:
-        z, trace = self._forward(x)
-        error, e_error = nx.to_block_float(softmax_ce.gradient(z, label), nx.LOSS_EXPONENT)
-        learns = bool(error.any())
+    def _train(self, lesson: Lesson) -> tuple[Ints, bool]:
+        z, trace = self._forward(lesson.x)
+        error, e_error = nx.to_block_float(_loss_gradient(z, lesson), nx.LOSS_EXPONENT)
+        skipped = 0 < lesson.margin <= z[lesson.label] - np.delete(z, lesson.label).max()
+        self.work["skipped"] += bool(skipped)
+        learns = bool(error.any()) and not skipped
         if learns:
-            self._backward(error[None, None], e_error, trace)
+            rate = self.settings.lr_exponent - lesson.rate_shift
+            for node, d, e in self._backward(error[None, None], e_error, trace):
+                self._update(node, d, e, trace.maps[node.sources[0]], rate)
         for name, count in trace.saturated.items():
             scale = self.scales[self.network.graph.scales[name]]
             if not scale.fixed:
                 scale.saturated += count
         for scale in self.scales.values():
             scale.close()
-        return learns
+        return z, learns
 
-    def _backward(self, error: Ints, e_error: int, trace: _Trace) -> None:
+    def _backward(self, error: Ints, e_error: int, trace: _Trace) -> Iterator[tuple[Node, Ints, int]]:
+        """From the last layer down: every trainable layer that has an error, the error (height, width, rows) and its
+        exponent. The errors of a layer's inputs are computed before the layer is given, which may then change."""
         graph = self.network.graph
-        parts: dict[str, list[tuple[Ints, int]]] = {graph.nodes[-1].name: [(error, e_error)]}
+        parts = {graph.nodes[-1].name: [(error, e_error)]}
         for node in reversed(graph.nodes):
             if node.name not in parts:
-                continue  # no error reaches this layer, or none is needed below
+                continue
             v, e = _join(parts[node.name])
             if node.relu:
                 v = np.where(trace.positive[node.name], v, 0)
@@ -162,7 +182,7 @@ class SimulatedLearner(StepLearner):
             for source, part in self._input_errors(node, d, e, trace):
                 parts.setdefault(source, []).append(part)
             if node.weighted and not node.frozen:
-                self._update(node, d, e, trace.maps[node.sources[0]])
+                yield node, d, e
 
     def _input_errors(self, node: Node, d: Ints, e: int, trace: _Trace) -> list[tuple[str, tuple[Ints, int]]]:
         """For each source whose error is needed: its name and (int32 errors, exponent)."""
@@ -186,17 +206,17 @@ class SimulatedLearner(StepLearner):
                 found.append((source, (v, e + weights.exponent)))
         return found
 
-    def _update(self, node: Node, d: Ints, e_d: int, x: Ints) -> None:
+    def _update(self, node: Node, d: Ints, e_d: int, x: Ints, rate: int) -> None:
         """M' -= sat(rsr(m_lr * G, shift)), b -= rsr(m_lr * sum d, shift), for every stored weight."""
         operator, layer, s = ops.OPERATORS[node.op], self.layers[node.name], self.settings
         assert isinstance(operator, ops.Weighted)
         e_w = layer.start.exponents.astype(np.int64)
-        shift = (e_w - 8) - (e_d + self._exponent(node.sources[0]) + s.lr_exponent)
+        shift = (e_w - 8) - (e_d + self._exponent(node.sources[0]) + rate)
         gradient = s.lr_mantissa * operator.weight_grad(node, d, x)
         bias_gradient = s.lr_mantissa * d.sum(axis=(0, 1))
-        bias_shift = nx.BIAS_EXPONENT - (e_d + s.lr_exponent)
-        if self.batch == 1:
-            apply_update(layer.masters, layer.start.mask, gradient, shift)
+        bias_shift = nx.BIAS_EXPONENT - (e_d + rate)
+        if self.room.batch == 1:
+            apply_update(layer.masters, layer.learns, gradient, shift)
             apply_bias(layer.bias, bias_gradient, bias_shift)
         else:
             layer.gathered = nx.sat(layer.gathered + _rsr_rows(gradient, shift - 8), nx.INT32_MAX)
@@ -205,9 +225,56 @@ class SimulatedLearner(StepLearner):
     def _apply(self) -> None:
         for node in self.network.trainable():
             layer = self.layers[node.name]
-            apply_update(layer.masters, layer.start.mask, layer.gathered, np.array([8]))
+            apply_update(layer.masters, layer.learns, layer.gathered, np.array([8]))
             apply_bias(layer.bias, layer.bias_gathered, 8)
             layer.gathered[:] = layer.bias_gathered[:] = 0
+
+    # ---- masks
+
+    def _clear(self, layer: SparseLayer) -> None:
+        self.layers[layer.node.name].accumulated[:] = 0
+
+    def _measure(self, lesson: Lesson, part: Slice) -> bool:
+        z, trace = self._forward(lesson.x)
+        error, e_error = nx.to_block_float(_loss_gradient(z, lesson), nx.LOSS_EXPONENT)
+        if not error.any():
+            return False
+        node, into = part.layer.node, self.layers[part.layer.node.name]
+        for reached, d, e_d in self._backward(error[None, None], e_error, trace):
+            if reached is node:
+                operator = ops.OPERATORS[node.op]
+                assert isinstance(operator, ops.Weighted)
+                gradient = operator.weight_grad(node, d, trace.maps[node.sources[0]])
+                shift = (into.start.exponent - masking.UNIT_BITS) - (e_d + self._exponent(node.sources[0]))
+                sums = into.accumulated[part.accumulator]
+                here = expand(part.blocks, node.block)
+                sums[here] = nx.sat(sums[here] + nx.rsr(gradient[here], shift), 32767)
+                break
+        return True
+
+    def _terms(self, layer: SparseLayer) -> Ints:
+        first, second = np.abs(self.layers[layer.node.name].accumulated)
+        return masking.code(_block_sum(first + 2 * second, layer))
+
+    def _magnitudes(self, layer: SparseLayer) -> Ints:
+        m = self.layers[layer.node.name].masters.astype(np.int64) - 128
+        return _block_sum(np.abs(m), layer)
+
+    def _weigh(self, layer: SparseLayer, magnitudes: Ints, log_steps: int) -> Ints:
+        counted = layer.terms != masking.TERM_GROWN
+        if self.masks.released and self.settings.dgm_share:
+            counted &= layer.selected
+        terms = np.where(counted, layer.terms, 0).astype(np.int64)
+        return magnitudes + (masking.decode(terms) << 3 >> log_steps)  # halves of 16 master units
+
+    def _remask(self, layer: SparseLayer) -> None:
+        self.layers[layer.node.name].masters[~layer.mask] = 128
+
+    def _settle(self, layer: SparseLayer) -> None:
+        """Masks are read where they lie."""
+
+    def _rank(self, keys: Ints, count: int, draw: int) -> NDArray[np.bool_]:
+        return masking.lowest(keys, count, draw)
 
     # ---- state
 
@@ -218,8 +285,10 @@ class SimulatedLearner(StepLearner):
             layer = self.layers[node.name]
             m = layer.masters.astype(np.int32) - 128
             crc = zlib.crc32(m.astype("<i2").tobytes(), crc)
-            if not layer.start.dense:
-                crc = zlib.crc32(np.packbits(layer.start.mask, bitorder="little").tobytes(), crc)
+            if layer.sparse:
+                crc = zlib.crc32(np.packbits(layer.sparse.mask, bitorder="little").tobytes(), crc)
+                if self.room.dgm:
+                    crc = zlib.crc32(np.packbits(layer.learns, bitorder="little").tobytes(), crc)
             crc = zlib.crc32(layer.bias.astype("<i4").tobytes(), crc)
             crc = zlib.crc32(layer.start.exponents.tobytes(), crc)
         for scale in self.scales.values():
@@ -228,7 +297,10 @@ class SimulatedLearner(StepLearner):
                 crc = zlib.crc32(counters.tobytes(), crc)
         crc = zlib.crc32(self.replay.x.tobytes(), crc)
         crc = zlib.crc32(self.replay.y.tobytes(), crc)
-        tail = np.array([self.replay.seen, self.step, self.settings.seed], dtype="<u4")
+        if self.room.logits:
+            crc = zlib.crc32(self.replay.logits.astype("<i2").tobytes(), crc)
+        crc = zlib.crc32(self.removal.bytes(), crc)
+        tail = np.array([self.replay.seen, self.step, self.settings.seed, self.schedule.position], dtype="<u4")
         return zlib.crc32(tail.tobytes(), crc)
 
     def moved(self) -> float:
@@ -236,6 +308,17 @@ class SimulatedLearner(StepLearner):
         layers = [self.layers[node.name] for node in self.network.trainable()]
         changed = sum(np.count_nonzero(layer.masters != layer.start.masters) for layer in layers)
         return changed / sum(layer.start.slots for layer in layers)
+
+
+def _loss_gradient(z: Ints, lesson: Lesson) -> Ints:
+    """Of the logits, exponent -15."""
+    if lesson.logits is None:
+        return softmax_ce.gradient(z, lesson.label, lesson.classes)
+    return softmax_ce.logit_gradient(z, lesson.logits.astype(np.int64), lesson.alpha_shift)
+
+
+def _block_sum(values: Ints, layer: SparseLayer) -> Ints:
+    return block_sum(values.astype(np.float64), layer.node.block).astype(np.int64)
 
 
 def _join(parts: list[tuple[Ints, int]]) -> tuple[Ints, int]:

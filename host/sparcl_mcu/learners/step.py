@@ -3,98 +3,312 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Network
-from .base import Inputs, Labels, LearnerError, LearnSettings, SecondPass
+from ..numerics import Stream
+from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, Replay, Room, TaskInfo
+from .masks import Masks, SparseLayer
+from .removal import Removal
 from .replay import ReplayBuffer
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one pass learns from a sample: cross entropy to `label`, or DER's distance to `logits`."""
+
+    x: NDArray[np.int8]
+    label: int
+    classes: NDArray[np.bool_] | None = None  # of the cross entropy; None: all
+    logits: NDArray[Any] | None = None  # as the replay buffer keeps them
+    alpha_shift: int = 0  # the distance to them weighs 2**-alpha_shift
+    rate_shift: int = 0  # the learning rate is this many bits lower
+    margin: int = 0  # > 0: nothing is learnt when the label wins by so much
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What an importance pass measures: some stored blocks of one sparse layer, into accumulator 0 or 1."""
+
+    layer: SparseLayer
+    blocks: NDArray[np.bool_]  # (groups, columns)
+    accumulator: int
 
 
 class StepLearner(ABC):
-    """Tasks, replay and counters around a training pass that a subclass provides."""
+    """Tasks, replay, masks and counters around passes that a subclass provides."""
 
-    def __init__(self, network: Network, replay_capacity: int, batch: int = 1) -> None:
+    masks: Masks
+
+    def __init__(self, network: Network, room: Room) -> None:
         self.network = network
-        self.replay_capacity = replay_capacity
-        self.batch = batch  # steps whose gradients are gathered before they are applied; 1: at once
+        self.room = room
         self.reset(LearnSettings())
 
     def reset(self, settings: LearnSettings) -> None:
+        self.room.check(settings)
         self.settings = settings
         self.step = 0
         self.tasks_begun = 0
-        self.task_open = False
-        self.replay = ReplayBuffer(self.replay_capacity, self.network.inputs)
-        self.training_passes = 0
-        self.backward_passes = 0
+        self.task: TaskInfo | None = None
+        self.task_classes = np.zeros(self.network.classes, dtype=np.bool_)
+        self.remembered = False
+        self.epoch = 0
+        self.replay = ReplayBuffer(self.room.replay, self.network.inputs, self.network.classes)
+        self.removal = Removal(self.room.ddr)
+        self.schedule = Schedule(0, 0)
         self.gathered = 0
+        self.work = dict.fromkeys(
+            (
+                *("training_passes", "backward_passes", "skipped", "events", "removed"),
+                *("macs_forward", "macs_input_grad", "macs_weight_grad", "macs_importance"),
+            ),
+            0,
+        )
+        self.masks = Masks(self.network, self.room, settings)
         self._load()
 
-    def begin_task(self) -> None:
-        if self.task_open:
+    def remember(self, x: Inputs, y: Labels) -> None:
+        if self.task:
+            raise LearnerError("samples are remembered before a task opens or after it ended")
+        self._check_labels(y)
+        for sample, label in zip(x, y, strict=True):
+            self.replay.insert(sample, int(label), self._logits(sample), self.settings.seed)
+            self.remembered = True
+
+    def begin_task(self, task: TaskInfo) -> None:
+        if self.task:
             raise LearnerError("a task is open already; end it first")
+        outside = [c for c in task.classes if not 0 <= c < self.network.classes]
+        if outside or not task.classes:
+            raise LearnerError(f"a task of classes {task.classes} in a network of {self.network.classes} classes")
+        s, length = self.settings, task.samples * task.epochs
+        if s.scheduled and not length:
+            raise LearnerError("masks and data removal follow a schedule: announce the task's samples and epochs")
+        schedule = Schedule(length if s.scheduled else 0, self.masks.windows if s.sweeps else 0)
+        if s.ddr_fraction:
+            self.removal.begin(task.samples, task.epochs, s.ddr_fraction)
+        self.schedule = schedule
+        self.task = task
+        self.task_classes = np.isin(np.arange(self.network.classes), task.classes)
         self.tasks_begun += 1
-        self.task_open = True
+        self.epoch = 0
+        if schedule.length:
+            self._event(0)
 
     def end_task(self) -> None:
-        if not self.task_open:
+        if not self.task:
             raise LearnerError("no task is open; begin one first")
         self._apply_batch()
-        self.task_open = False
+        self.task = None
 
-    def observe(self, x: Inputs, y: Labels) -> None:
-        if not self.task_open:
+    def end_epoch(self) -> None:
+        if not self.task:
             raise LearnerError("no task is open; begin one first")
+        self.epoch += 1
+        if self.settings.ddr_fraction:
+            before = self.removal.removed
+            self.removal.end_epoch(self.epoch, self.settings.seed, self.step)
+            self.work["removed"] += self.removal.removed - before
+        self.schedule.position = self.epoch * self.task.samples
+        self._event(self.schedule.due())
+
+    def wanted(self) -> NDArray[np.bool_]:
+        if not self.task:
+            raise LearnerError("no task is open; begin one first")
+        if not self.settings.ddr_fraction:
+            return np.ones(self.task.samples, dtype=np.bool_)
+        return self.removal.alive[: self.task.samples].copy()
+
+    def observe(self, x: Inputs, y: Labels, numbers: Numbers | None = None) -> None:
+        if not self.task:
+            raise LearnerError("no task is open; begin one first")
+        self._check_labels(y)
+        if len(y) and not self.task_classes[y].all():
+            raise LearnerError(f"a label is not one of the task's classes {self.task.classes}")
+        if numbers is None:
+            if self.settings.ddr_fraction:
+                raise LearnerError("DDR needs to know which of the task's samples each one is; give numbers")
+            numbers = np.zeros(len(y), dtype=np.int64)
+        for sample, label, number in zip(x, y, numbers, strict=True):
+            if self.settings.ddr_fraction and not (0 <= number < self.task.samples and self.removal.alive[number]):
+                raise LearnerError(f"sample {number} is not one of the task's {self.task.samples}, or was removed")
+            self._observe(sample, int(label), int(number))
+
+    def _check_labels(self, y: Labels) -> None:
         if len(y) and int(y.max()) >= self.network.classes:
             raise LearnerError(f"label {int(y.max())} in a network of {self.network.classes} classes")
-        for sample, label in zip(x, y, strict=True):
-            self._observe(sample, int(label))
 
-    def _observe(self, x: NDArray[np.int8], label: int) -> None:
-        self._pass(x, label)
-        if self.tasks_begun >= 2:
-            if self.settings.second_pass is SecondPass.REPEAT:
-                self._pass(x, label)
-            else:
-                slot = self.replay.draw(self.settings.seed, self.step)
-                if slot is not None:
-                    self._pass(self.replay.x[slot], int(self.replay.y[slot]))
-        self.replay.insert(x, label, self.settings.seed, self.step)
+    # ---- one step
+
+    def _observe(self, x: NDArray[np.int8], label: int, number: int) -> None:
+        s = self.settings
+        own = Lesson(x, label, self.task_classes if s.single_head_loss else None)
+        logits = self._pass(Lesson(x, label, own.classes, margin=s.margin))
+        if s.ddr_fraction:
+            among = self.task_classes if s.ddr_within_task else None
+            self.removal.note(number, arg_max(logits, among) != label)
+        if self.tasks_begun >= 2 or self.remembered:
+            for lesson in self._second_lessons(own):
+                self._pass(lesson)
+        self._sweep(own)
+        self.replay.insert(x, label, logits, s.seed)
         self.step += 1
-        if self.batch > 1:
+        self.schedule.position += 1
+        self._event(self.schedule.due())
+        if self.room.batch > 1:
             self.gathered += 1
-            if self.gathered == self.batch:
+            if self.gathered == self.room.batch:
                 self._apply_batch()
+
+    def _second_lessons(self, own: Lesson) -> list[Lesson]:
+        kind = self.settings.replay
+        if kind is Replay.REPEAT:
+            return [own]
+        if not self.replay.filled:
+            return []
+        if kind is Replay.ER:
+            return [self._drawn(Stream.FIRST_DRAW)]
+        first = [self._drawn(Stream.FIRST_DRAW, logits=True)]
+        return first + ([self._drawn(Stream.SECOND_DRAW)] if kind is Replay.DERPP else [])
+
+    def _drawn(self, stream: Stream, logits: bool = False) -> Lesson:
+        slot = self.replay.draw(stream, self.settings.seed, self.step)
+        x, y = self.replay.x[slot], int(self.replay.y[slot])
+        if logits:
+            return Lesson(x, y, logits=self.replay.logits[slot], alpha_shift=self.settings.alpha_shift)
+        return Lesson(x, y, rate_shift=self.settings.beta_shift)
+
+    def _pass(self, lesson: Lesson) -> NDArray[Any]:
+        """One training pass; returns the logits before it."""
+        logits, learnt = self._train(lesson)
+        self.work["training_passes"] += 1
+        self.work["macs_forward"] += self.masks.macs_forward
+        if learnt:
+            self.work["backward_passes"] += 1
+            self.work["macs_input_grad"] += self.masks.macs_input_grad
+            self.work["macs_weight_grad"] += self.masks.macs_weight_grad
+        return logits
 
     def _apply_batch(self) -> None:
         if self.gathered:
             self._apply()
             self.gathered = 0
 
-    def _pass(self, x: NDArray[np.int8], label: int) -> None:
-        self.training_passes += 1
-        self.backward_passes += self._train(x, label)
+    # ---- masks
 
-    def stats(self) -> dict[str, int]:
-        return {
-            "steps": self.step,
-            "training_passes": self.training_passes,
-            "backward_passes": self.backward_passes,
-            "macs_forward": self.training_passes * self.network.macs_forward,
-            "macs_input_grad": self.backward_passes * self.network.macs_input_grad,
-            "macs_weight_grad": self.backward_passes * self.network.macs_weight_grad,
-        }
+    def _sweep(self, own: Lesson) -> None:
+        """The importance passes of this step."""
+        window = self.schedule.open_window()
+        if window is None:
+            return
+        index, first, last = window
+        layer, blocks = self.masks.slice(index)
+        if first:
+            self._clear(layer)
+        if blocks.any():
+            self._importance_passes(own, layer, blocks)
+        if last:
+            layer.terms[blocks] = self._terms(layer)[blocks]
+        self.schedule.swept += 1
+
+    def _importance_passes(self, own: Lesson, layer: SparseLayer, blocks: NDArray[np.bool_]) -> None:
+        released = self.masks.released
+        lesson = own if released else Lesson(own.x, own.label, self.task_classes)
+        self._importance(lesson, Slice(layer, blocks, 0))
+        replays = (self.tasks_begun >= 2 or self.remembered) and self.settings.replay is not Replay.REPEAT
+        if replays and self.replay.filled:
+            slot = self.replay.draw(Stream.IMPORTANCE, self.settings.seed, self.step)
+            lesson = Lesson(self.replay.x[slot], int(self.replay.y[slot]))
+            self._importance(lesson, Slice(layer, blocks, 0 if released else 1))
+
+    def _importance(self, lesson: Lesson, part: Slice) -> None:
+        self.work["macs_importance"] += self.masks.macs_forward
+        if self._measure(lesson, part):
+            self.work["macs_importance"] += self.masks.macs_measure(part.layer, part.blocks)
+
+    def _event(self, event: int | None) -> None:
+        if event is None:
+            return
+        s = self.settings
+        for layer in self.masks.layers:
+            if self.masks.moves:
+                self._move(layer, event)
+            if s.dgm_share:
+                everything = event == 0 and self.tasks_begun == 1
+                layer.select(None if everything else s.dgm_share, s.seed, self.step, self._rank)
+            self._settle(layer)
+        self.masks.count()
+        self.work["events"] += 1
+
+    def _move(self, layer: SparseLayer, event: int) -> None:
+        least, most = layer.targets(event, self.tasks_begun, self.settings)
+        magnitudes = self._magnitudes(layer)
+        keys = magnitudes if not self.masks.measures_tdm else self._weigh(layer, magnitudes, self.schedule.log_steps)
+        layer.shrink(least, keys, self.settings.seed, self.step, self._rank)
+        self._remask(layer)
+        layer.grow(most, self.settings.seed, self.step)
+        self._remask(layer)
+
+    # ---- what a subclass provides
 
     @abstractmethod
     def _load(self) -> None:
         """Start again from the network as it was quantised."""
 
     @abstractmethod
-    def _train(self, x: NDArray[np.int8], label: int) -> bool:
-        """Forward, loss, backward, update (or gather) for one sample; False when the loss gradient was all zero."""
+    def _logits(self, x: NDArray[np.int8]) -> NDArray[Any]:
+        """(classes,) in units of 1/32; changes nothing."""
+
+    @abstractmethod
+    def _train(self, lesson: Lesson) -> tuple[NDArray[Any], bool]:
+        """Forward, loss, backward, update (or gather): the logits before, and False when there was nothing to learn."""
 
     @abstractmethod
     def _apply(self) -> None:
         """Learn what the open mini-batch gathered, and start gathering again."""
+
+    @abstractmethod
+    def _clear(self, layer: SparseLayer) -> None:
+        """Start accumulating gradients of a layer afresh."""
+
+    @abstractmethod
+    def _measure(self, lesson: Lesson, part: Slice) -> bool:
+        """Add a lesson's gradients to an accumulator, learning nothing; False when the loss had no gradient."""
+
+    @abstractmethod
+    def _terms(self, layer: SparseLayer) -> NDArray[Any]:
+        """(groups, columns) the gradient term of every block, of what was accumulated."""
+
+    @abstractmethod
+    def _magnitudes(self, layer: SparseLayer) -> NDArray[Any]:
+        """(groups, columns) sum of |weight| of every block."""
+
+    @abstractmethod
+    def _weigh(self, layer: SparseLayer, magnitudes: NDArray[Any], log_steps: int) -> NDArray[Any]:
+        """(groups, columns) CWI: magnitudes and terms together."""
+
+    @abstractmethod
+    def _remask(self, layer: SparseLayer) -> None:
+        """Weights that are masked, or were until now, become 0."""
+
+    @abstractmethod
+    def _settle(self, layer: SparseLayer) -> None:
+        """A layer's masks are what they will be until the next event."""
+
+    @abstractmethod
+    def _rank(self, keys: NDArray[Any], count: int, draw: int) -> NDArray[np.bool_]:
+        """The `count` lowest of some keys."""
+
+    def stats(self) -> dict[str, int]:
+        return {"steps": self.step, **self.work}
+
+
+def arg_max(logits: NDArray[Any], among: NDArray[np.bool_] | None) -> int:
+    """The winning class of all, or of some; the lowest of equals."""
+    return int(np.argmax(logits if among is None else np.where(among, logits, -np.inf)))

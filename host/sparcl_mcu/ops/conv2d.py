@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..numerics import Ints
+from ..numerics import Ints, product
 from .base import Weighted, check_matrix
 from .window import check_kernel, float_pad, out_size, patches, scatter, window_of
 
@@ -37,13 +37,13 @@ class Conv2d(Weighted):
 
     def forward(self, node: Node, hi: Ints, x: Ints) -> Ints:
         seen = patches(x, window_of(node))
-        return seen.reshape(*seen.shape[:2], -1) @ hi.T
+        return product(seen.reshape(*seen.shape[:2], -1), hi.T)
 
     def input_grad(self, node: Node, hi: Ints, d: Ints, shape: Shape) -> Ints:
         window = window_of(node)
-        return scatter((d @ hi).reshape(*d.shape[:2], *window.kernel, shape[2]), window, shape)
+        return scatter(product(d, hi).reshape(*d.shape[:2], *window.kernel, shape[2]), window, shape)
 
     def weight_grad(self, node: Node, d: Ints, x: Ints) -> Ints:
         seen = patches(x, window_of(node))
         positions = d.shape[0] * d.shape[1]
-        return d.reshape(positions, -1).T @ seen.reshape(positions, -1)
+        return product(d.reshape(positions, -1).T, seen.reshape(positions, -1))

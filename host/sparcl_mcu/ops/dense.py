@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..numerics import Ints
+from ..numerics import Ints, product
 from .base import OperatorError, Weighted, check_matrix
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class DenseOp(Weighted):
         return 1
 
     def forward(self, node: Node, hi: Ints, x: Ints) -> Ints:
-        return (hi @ x.ravel())[None, None]
+        return product(hi, x.ravel())[None, None]
 
     def input_grad(self, node: Node, hi: Ints, d: Ints, shape: Shape) -> Ints:
-        return (d.ravel() @ hi).reshape(shape)
+        return product(d.ravel(), hi).reshape(shape)
 
     def weight_grad(self, node: Node, d: Ints, x: Ints) -> Ints:
         return np.outer(d.ravel(), x.ravel())
