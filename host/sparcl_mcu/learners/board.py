@@ -49,9 +49,10 @@ class BoardLearner:
         self._client.begin_task(task)
         self._samples = task.samples
 
-    def observe(self, x: Inputs, y: Labels, numbers: Numbers) -> None:
-        """Learn int8 (n, inputs) samples with labels uint8 (n,) in order; numbers (n,) say which of the task's."""
-        self._client.observe(x, y, numbers)
+    def observe(self, x: Inputs, y: Labels, numbers: Numbers | None = None) -> None:
+        """Learn int8 (n, inputs) samples with labels uint8 (n,) in order; numbers (n,) say which of the task's, for
+        DDR."""
+        self._client.observe(x, y, np.zeros(len(x), np.int64) if numbers is None else numbers)
 
     def end_epoch(self) -> None:
         """The task's samples were all offered once more."""
