@@ -110,7 +110,7 @@ def test_c_equals_numpy(name: str, block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["all of it", "released"])
 def test_wide_layers_with_two_bytes_an_index_entry(name: str, tmp_path: Path) -> None:
-    equal(random_network(3, sizes=(300, 8, 6), density=0.1), tmp_path, CASES[name], dataclasses.replace(ROOM, slice=32))
+    equal(random_network(3, sizes=(300, 8, 6), density=0.1), tmp_path, CASES[name], dataclasses.replace(ROOM, slice=64))
 
 
 @pytest.mark.parametrize(
