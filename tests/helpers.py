@@ -57,6 +57,15 @@ def compile_c(out: Path, sources: list[str], *flags: str) -> Path:
 
 
 @functools.cache
+def sanitized_runtime() -> list[str]:
+    """Object files of the runtime without the link, under AddressSanitizer and UBSan; compiled once a test process."""
+    folder = Path(tempfile.mkdtemp())
+    for source in runtime_sources(session=False):
+        compile_c(folder / f"{Path(source).stem}.o", [source], "-c", "-fsanitize=address,undefined")
+    return [str(file) for file in sorted(folder.glob("*.o"))]
+
+
+@functools.cache
 def runtime_library() -> ctypes.CDLL:
     """The runtime as a shared library with UBSan, plus tests/c/exports.c for what is inline."""
     out = Path(tempfile.mkdtemp()) / "runtime.so"

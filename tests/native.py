@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers import REPO, compile_c, runtime_sources
+from helpers import REPO, compile_c, sanitized_runtime
 from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
 from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
@@ -30,7 +30,7 @@ class Program:
         """room: the memory; if not given, only a replay buffer and mini-batch sums."""
         self.network = network
         generate(network, folder, room=room or Room(replay=replay, batch=batch), settings=LearnSettings())
-        sources = [str(REPO / "tests/c/drive.c"), str(folder / "model.c"), *runtime_sources(session=False)]
+        sources = [str(REPO / "tests/c/drive.c"), str(folder / "model.c"), *sanitized_runtime()]
         self.path = compile_c(folder / "drive", sources, "-I", str(folder), "-fsanitize=address,undefined")
         self.script = bytearray()
 

@@ -80,7 +80,7 @@ def test_folding_gives_the_network_that_was_trained() -> None:
 
     graph = resnet8((8, 8, 3), 4)
     rng = torch.Generator().manual_seed(0)
-    layers = pretraining._start(graph, PretrainSettings(), rng)
+    layers = pretraining.start(graph, PretrainSettings(), rng)
     with torch.no_grad():
         for layer in layers.values():
             layer.bias += 0.3 * torch.randn(layer.bias.shape, generator=rng)
@@ -97,7 +97,7 @@ def test_pruning_looks_at_weights_as_they_will_be_folded() -> None:
     import torch
 
     graph = cnn_s((8, 8), 4, density=0.25)
-    layers = pretraining._start(graph, PretrainSettings(), torch.Generator().manual_seed(0))
+    layers = pretraining.start(graph, PretrainSettings(), torch.Generator().manual_seed(0))
     with torch.no_grad():
         layers["conv2"].gamma[:8] = 100.0
     pretraining._prune(graph, layers, torch.from_numpy(images(20, (8, 8))[0]), together=False)

@@ -12,7 +12,7 @@ from rich.console import Console
 from helpers import REPO
 from sparcl_mcu import config
 from sparcl_mcu.cli import results_operators
-from sparcl_mcu.cli.pairs import pairs
+from sparcl_mcu.cli.runs import run_all, seeds
 
 
 def test_a_finished_seed_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,13 +24,13 @@ def test_a_finished_seed_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: 
         pretrain=dataclasses.replace(example.pretrain, epochs=1, fine_tune_epochs=1),
     )
     quiet = Console(quiet=True)
-    first = pairs(short, [3], None, tmp_path, quiet)
+    first = run_all(seeds(short, [3]), None, tmp_path, quiet)
     assert first[0]["seed"] == 3
     assert 0 < first[0]["acc"] <= 1
     assert abs(first[0]["acc"] - first[0]["acc_float"]) < 0.2
     file = next(tmp_path.glob("*.json"))
     file.write_text(json.dumps(first[0] | {"acc": 0.5}))
-    assert pairs(short, [3], None, tmp_path, quiet)[0]["acc"] == 0.5
+    assert run_all(seeds(short, [3]), None, tmp_path, quiet)[0]["acc"] == 0.5
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -110,7 +110,7 @@ def test_c_equals_numpy(name: str, block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["all of it", "released"])
 def test_wide_layers_with_two_bytes_an_index_entry(name: str, tmp_path: Path) -> None:
-    equal(random_network(3, sizes=(300, 8, 6), density=0.1), tmp_path, CASES[name], dataclasses.replace(ROOM, slice=64))
+    equal(random_network(3, sizes=(300, 8, 6), density=0.1), tmp_path, CASES[name], ROOM)
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,5 @@ def test_wide_layers_with_two_bytes_an_index_entry(name: str, tmp_path: Path) ->
     ],
 )
 def test_convolutions(network: object, tmp_path: Path) -> None:
-    room = dataclasses.replace(ROOM, slice=1024)
+    room = dataclasses.replace(ROOM, slice=2048)
     equal(random_graph_network(network(), 3), tmp_path, WHOLE, room, samples=20)  # type: ignore[operator]

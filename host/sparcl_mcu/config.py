@@ -19,8 +19,11 @@ from .design import NETWORKS
 from .errors import SparclError
 from .network import NAME
 from .profiles import PROFILES
+from .reference.names import METHODS
 from .sparsity import BLOCKS
 from .toml_schema import SchemaError, parse_table
+
+RESNET18 = "resnet18"  # network of the float reference only: no board holds it
 
 
 class ConfigError(SparclError):
@@ -53,11 +56,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """kind: one of design.NETWORKS. hidden: of an mlp. density and block: of the layers that are not small (design.py).
-    profile: how the density is spread over them (profiles.py). freeze_until: the first layer the board trains; None:
-    all of them."""
+    """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of an mlp. density and block: of the
+    layers that are not small (design.py). profile: how the density is spread over them (profiles.py). freeze_until: the
+    first layer the board trains; None: all of them."""
 
-    kind: str = _one_of(*NETWORKS, default="mlp")
+    kind: str = _one_of(*NETWORKS, RESNET18, default="mlp")
     hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp
     density: float = _within(0.001, 1.0, default=0.25)
     block: str = _one_of(*map(str, BLOCKS), default="1x1")
@@ -135,6 +138,50 @@ class BoardConfig:
 
 
 @dataclass(frozen=True)
+class ReferenceConfig:
+    """The float reference (`sparcl reference`): the published protocol in torch, from random weights.
+
+    method: one of reference.names.METHODS; those with a mask in front take their density from [network], the others
+    are dense. learning_rates: pairs of method and learning rate, where one differs from `learning_rate`. scenario:
+    tasks are groups of classes or the data's domains. er_weight, der_alpha, der_beta: weights of the buffer's losses.
+    importance, cwi_alpha, cwi_beta: score of weights and gradients. q: gradient sparsity, a share of all weights; None:
+    four fifths of the weights that exist are updated. p_intra, p_inter: shares of all weights. ddr_correct: arg-max
+    over all classes or the task's own.
+    """
+
+    method: str = _one_of(*METHODS, default="sparcl-der++")
+    scenario: str = _one_of("class-il", "domain-il", default="class-il")
+    epochs: int = _within(1, 10_000, default=50)
+    batch: int = _within(1, 65536, default=32)
+    learning_rate: float = _within(1e-6, 10.0, default=0.03)
+    learning_rates: tuple[tuple[str | float, ...], ...] = ()
+    batch_norm: bool = True
+    crop_flip: bool = False
+    single_head_loss: bool = False
+    er_weight: float = _within(0.0, 100.0, default=1.0)
+    der_alpha: float = _within(0.0, 100.0, default=0.1)
+    der_beta: float = _within(0.0, 100.0, default=0.5)
+    ewc_lambda: float = _within(0.0, 1e6, default=10.0)
+    ewc_gamma: float = _within(0.0, 1.0, default=1.0)
+    tdm: bool = True
+    ddr: bool = True
+    dgm: bool = True
+    importance: str = _one_of("paper", "released", "magnitude", default="paper")
+    cwi_alpha: float = _within(0.0, 100.0, default=0.5)
+    cwi_beta: float = _within(0.0, 100.0, default=1.0)
+    p_intra: float = _within(0.0, 1.0, default=0.01)
+    p_inter: float = _within(0.0, 1.0, default=0.01)
+    q: float | None = _within(0.0, 1.0, default=None)
+    ddr_fraction: float = _within(0.0, 0.99, default=0.3)
+    ddr_score: str = _one_of("misclassified", "transitions", default="misclassified")
+    ddr_correct: str = _one_of("all", "task", default="all")
+
+    def rate(self, method: str) -> float:
+        """The learning rate of a method."""
+        return next((float(rate) for name, rate in self.learning_rates if name == method), self.learning_rate)
+
+
+@dataclass(frozen=True)
 class Config:
     """An experiment. `folder` is where the file lies: relative data paths start there."""
 
@@ -148,6 +195,7 @@ class Config:
     dgm: DgmConfig = DgmConfig()
     ddr: DdrConfig = DdrConfig()
     board: BoardConfig = BoardConfig()
+    reference: ReferenceConfig = ReferenceConfig()
     folder: Path = field(default=Path(), metadata={"internal": True})
 
     @property
@@ -159,6 +207,8 @@ class Config:
         """
         content = self.to_dict()
         content["board"].pop("port", None)
+        if self.reference == ReferenceConfig():  # files from before this table keep their hash
+            del content["reference"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -213,6 +263,7 @@ def parse(text: str, path: Path) -> Config:
         raise ConfigError(f"{path}: name is {config.name!r}; use at most 40 letters, digits, '-' and '_'")
     try:
         data, network = _resolved_data(config.data), _resolved_network(config.network)
+        _check_rates(config.reference)
     except SchemaError as error:
         raise ConfigError(f"{path}: {error}") from None
     return dataclasses.replace(config, data=data, network=network, folder=path.parent)
@@ -238,3 +289,12 @@ def _resolved_network(network: NetworkConfig) -> NetworkConfig:
     if not 1 <= len(hidden) <= 8:
         raise SchemaError(f"[network] hidden has {len(hidden)} layers; give 1 to 8")
     return dataclasses.replace(network, hidden=hidden)
+
+
+def _check_rates(reference: ReferenceConfig) -> None:
+    for pair in reference.learning_rates:
+        if len(pair) != 2 or pair[0] not in METHODS or not (isinstance(pair[1], float) and 1e-6 <= pair[1] <= 10):
+            raise SchemaError(
+                f"[reference] learning_rates has {list(pair)!r}; give pairs of a method ({', '.join(METHODS)}) and its "
+                "learning rate in 1e-06 .. 10"
+            )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import quantize
-from .config import Config, ConfigError, NetworkConfig
+from .config import RESNET18, Config, ConfigError, NetworkConfig
 from .data import DataSet, Task, class_incremental, consecutive, load, named
 from .design import NETWORKS, freeze_until, mlp
 from .errors import SparclError
@@ -68,6 +68,10 @@ def scenario(config: Config, data_dir: Path | None) -> Scenario:
 def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph:
     """The architecture an experiment file asks for, for samples of `shape`. Raises PrepareError naming the kind."""
     block = parse_block(wanted.block)
+    if wanted.kind == RESNET18:
+        raise PrepareError(
+            f"[network] kind {RESNET18!r} is for `sparcl reference`: no board holds its 11 million weights"
+        )
     try:
         if wanted.kind == "mlp":
             graph = mlp(shape, classes, wanted.hidden or (), wanted.density, block)

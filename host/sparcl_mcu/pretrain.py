@@ -89,7 +89,7 @@ def pretrain(
     pushed down. `on_epoch(done, total, training accuracy)` reports progress. Raises PretrainError.
     """
     torch = backend.torch()
-    layers = _start(graph, settings, generator := torch.Generator().manual_seed(seed))
+    layers = start(graph, settings, generator := torch.Generator().manual_seed(seed))
     _check(x, settings, any(layer.gamma is not None for layer in layers.values()))
     classes = torch.tensor(np.unique(y).astype(np.int64))
     xs, ys = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
@@ -147,7 +147,7 @@ def _check(x: NDArray[np.float32], settings: PretrainSettings, normalised: bool)
 
 
 @dataclass
-class _Layer:
+class Layer:
     """A weighted layer in training. gamma: the factor of its batch normalisation, whose offset is the bias; None
     without. mask: float, 1 where a weight exists."""
 
@@ -160,7 +160,7 @@ class _Layer:
         return [self.weight, self.bias] + ([] if self.gamma is None else [self.gamma])
 
 
-def _start(graph: Graph, settings: PretrainSettings, generator: Any) -> dict[str, _Layer]:
+def start(graph: Graph, settings: PretrainSettings, generator: Any) -> dict[str, Layer]:
     """He initialisation; biases 0."""
     torch = backend.torch()
     layers = {}
@@ -170,14 +170,14 @@ def _start(graph: Graph, settings: PretrainSettings, generator: Any) -> dict[str
             w = torch.randn(rows, fan_in, generator=generator) * (2.0 / fan_in) ** 0.5
             norm = settings.batch_norm and node.op != "dense"
             gamma = torch.ones(rows, requires_grad=True) if norm else None
-            layers[node.name] = _Layer(
+            layers[node.name] = Layer(
                 w.requires_grad_(), torch.zeros(rows, requires_grad=True), gamma, torch.ones_like(w)
             )
     return layers
 
 
 def _logits(
-    graph: Graph, layers: dict[str, _Layer], x: Any, statistics: dict[str, tuple[Any, Any]] | None = None
+    graph: Graph, layers: dict[str, Layer], x: Any, statistics: dict[str, tuple[Any, Any]] | None = None
 ) -> Any:
     """Forward with the batch's own means and variances, which are left in `statistics`."""
 
@@ -194,7 +194,7 @@ def _logits(
     return backend.logits(graph, backend.forward(graph, x, apply))
 
 
-def _norms(graph: Graph, layers: dict[str, _Layer], x: Any) -> dict[str, tuple[Any, Any]]:
+def _norms(graph: Graph, layers: dict[str, Layer], x: Any) -> dict[str, tuple[Any, Any]]:
     """By layer with batch normalisation: (factor, mean) such that factor * (w x - mean) + bias is what it computes.
 
     Taken from many samples at once with the weights as they are now; running averages would lag behind.
@@ -214,7 +214,7 @@ def _left(epoch: int, epochs: int) -> float:
     return (2 - 2 * epoch / epochs) ** 3
 
 
-def _prune(graph: Graph, layers: dict[str, _Layer], x: Any, together: bool, left: float = 0.0) -> None:
+def _prune(graph: Graph, layers: dict[str, Layer], x: Any, together: bool, left: float = 0.0) -> None:
     """Keep the weights that are largest once normalisation is folded in. left: share of the sparsity still to come."""
     norms = _norms(graph, layers, x)
     scores, masks = {}, {}
@@ -240,7 +240,7 @@ def _density(node: Node, left: float) -> float:
     return node.density + (1 - node.density) * left
 
 
-def _fold(graph: Graph, layers: dict[str, _Layer], x: Any) -> None:
+def _fold(graph: Graph, layers: dict[str, Layer], x: Any) -> None:
     """Weights and biases that compute what they and the normalisation computed."""
     with backend.torch().no_grad():
         for name, (factor, mean) in _norms(graph, layers, x).items():

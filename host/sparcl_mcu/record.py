@@ -53,6 +53,17 @@ class RunFolder:
             return folder
         raise RecordError(f"{parent} already holds 99 runs named {stem}; wait a second")
 
+    @classmethod
+    def resume(cls, path: Path) -> RunFolder:
+        """A run folder that goes on where it stopped, or a new one. Raises RecordError."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"cannot make run folder {path} ({error}); choose another with --out") from None
+        folder = cls(path)
+        folder._status("running")
+        return folder
+
     def child(self, name: str) -> RunFolder:
         """A run folder inside this one."""
         path = self.path / name

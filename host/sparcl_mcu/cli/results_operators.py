@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ..summary import interval
 from .options import DataDir, read
-from .pairs import pairs
+from .runs import run_all, seeds
 
 SEEDS = 10
 REPLAY = 40  # samples, for ResNet-8
@@ -69,9 +69,9 @@ def operators(
 
     console = Console(highlight=False, soft_wrap=True)
     measured: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "command": "sparcl results operators"}
-    measured["pairs"] = {
-        name: pairs(read(ROOT / "examples" / name), range(SEEDS), data_dir, kept, console) for name in EXAMPLES
-    }
+    runs = [run for name in EXAMPLES for run in seeds(read(ROOT / "examples" / name), range(SEEDS))]
+    found = run_all(runs, data_dir, kept, console)
+    measured["pairs"] = {name: found[k * SEEDS : (k + 1) * SEEDS] for k, name in enumerate(EXAMPLES)}
     measured["resnet8"] = {what: _resnet8(first) for what, first in {"all": None, "stage 3": "stage3_conv1"}.items()}
     measured["tests"] = _outcomes(tests)
     out.mkdir(parents=True, exist_ok=True)

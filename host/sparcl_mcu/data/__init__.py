@@ -2,6 +2,6 @@
 
 from .catalogue import load
 from .dataset import DataError, DataSet
-from .tasks import Task, class_incremental, consecutive, named
+from .tasks import Task, class_incremental, consecutive, domain_incremental, named
 
-__all__ = ["DataError", "DataSet", "Task", "class_incremental", "consecutive", "load", "named"]
+__all__ = ["DataError", "DataSet", "Task", "class_incremental", "consecutive", "domain_incremental", "load", "named"]

@@ -1,9 +1,9 @@
-"""Class-incremental tasks: groups of classes, each with a training, a validation and a test part."""
+"""Class- and domain-incremental tasks, each with a training, a validation and a test part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,3 +120,34 @@ def _task(
         x_test=data.x_test[test],
         y_test=data.y_test[test],
     )
+
+
+def domain_incremental(data: DataSet, samples_per_task: int | None = None) -> tuple[Task, ...]:
+    """Cut a data set into one task a domain, in ascending order of `domain_train`; every task has all classes.
+
+    Validation samples are cut evenly from each class of a domain. Raises DataError when the data tell no domains apart
+    or a domain is missing in the test part.
+    """
+    if data.domain_train is None or data.domain_test is None:
+        raise DataError(f"{data.name} has no arrays domain_train and domain_test, so it cannot be cut by domain")
+    domains = np.unique(data.domain_train)
+    absent = sorted(set(domains.tolist()) - set(np.unique(data.domain_test).tolist()))
+    if absent or len(domains) < 2:
+        why = f"domain {absent[0]} has no test sample" if absent else "it has a single domain"
+        raise DataError(f"{data.name} cannot be cut by domain: {why}; each task is tested on its own domain")
+    tasks: list[Task] = []
+    for domain in domains:
+        train, test = (np.flatnonzero(part == domain) for part in (data.domain_train, data.domain_test))
+        own = replace(
+            data,
+            name=f"{data.name}, domain {domain}",
+            x_train=data.x_train[train],
+            y_train=data.y_train[train],
+            x_test=data.x_test[test],
+            y_test=data.y_test[test],
+            domain_train=None,
+            domain_test=None,
+            groups={},
+        )
+        tasks += class_incremental(own, [tuple(range(data.classes))], samples_per_task)
+    return tuple(tasks)

@@ -84,9 +84,14 @@ class LearnSettings:
         return self.dgm_share > 0 or self.importance in (Importance.PAPER, Importance.RELEASED)
 
     @property
+    def masks_learn(self) -> bool:
+        """Masks or gradient masks change at fixed points of a task."""
+        return self.sweeps or self.importance is not Importance.OFF
+
+    @property
     def scheduled(self) -> bool:
-        """Something happens at fixed points of a task, whose length must therefore be known."""
-        return self.sweeps or self.importance is not Importance.OFF or self.ddr_fraction > 0
+        """A task must announce its length."""
+        return self.masks_learn or self.ddr_fraction > 0
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class SparseLayer:
     number: int  # in Network.trainable(): `layer` of hash32
     node: Node
     start: int  # K, blocks stored when the network was made
-    capacity: int  # blocks there is room for
+    most: int  # K + n_inter, blocks stored at most
     stored: Mask
     selected: Mask  # learn between refreshes; of those stored
     terms: NDArray[Any]  # gradient terms
@@ -91,14 +91,14 @@ class Masks:
             weights = network.weights[node.name]
             if not weights.dense:
                 stored = shrink(weights.mask, node.block)
-                start, more = int(stored.sum()), masking.share(stored.size, room.inter) if room.tdm else 0
-                capacity = min(start + more, stored.size)
+                start, more = int(stored.sum()), masking.share(stored.size, settings.tdm_inter)
+                most = min(start + more, stored.size)
                 terms = np.zeros(stored.shape)
-                self.layers.append(SparseLayer(number, node, start, capacity, stored, stored.copy(), terms))
+                self.layers.append(SparseLayer(number, node, start, most, stored, stored.copy(), terms))
         self._slices = []
         for layer in self.layers if room.slice else []:
             size = room.slice // (layer.node.block.rows * layer.node.block.cols)
-            self._slices += [(layer, first, size) for first in range(0, layer.capacity, size)]
+            self._slices += [(layer, first, size) for first in range(0, layer.most, size)]
         self.count()
 
     @property

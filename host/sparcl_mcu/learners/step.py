@@ -90,7 +90,7 @@ class StepLearner(ABC):
         s, length = self.settings, task.samples * task.epochs
         if s.scheduled and not length:
             raise LearnerError("masks and data removal follow a schedule: announce the task's samples and epochs")
-        schedule = Schedule(length if s.scheduled else 0, self.masks.windows if s.sweeps else 0)
+        schedule = Schedule(length if s.masks_learn else 0, self.masks.windows if s.sweeps else 0)
         if s.ddr_fraction:
             self.removal.begin(task.samples, task.epochs, s.ddr_fraction)
         self.schedule = schedule

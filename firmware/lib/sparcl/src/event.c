@@ -32,8 +32,8 @@ static void move_mask(const scl_learner *learner, const scl_layer *layer, scl_ma
 {
     const scl_state *state = learner->state;
     const uint32_t whole = (uint32_t)layer->groups * layer->columns;
-    if (state->event == 0) { /* never beyond the capacity: the settings were checked against it */
-        grow_to(state, layer, mask, layer->made + scl_share(whole, state->config.tdm_inter));
+    if (state->event == 0) {
+        grow_to(state, layer, mask, scl_most_blocks(learner, layer));
     } else if (state->event < SCL_EVENTS - 1) {
         const uint32_t moved = scl_share(whole, state->config.tdm_intra);
         shrink_to(state, layer, mask, moved < layer->made ? layer->made - moved : 1);

@@ -1,0 +1,119 @@
+"""Many runs of many configurations on the native board, two at a time, each kept in a file when it ends.
+
+An interrupted command goes on where it stopped. With `twin`, the float twin learns the same stream beside the board.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..config import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One seed of one configuration. joint: all tasks at once, the upper bound."""
+
+    config: Config
+    twin: bool = True
+    joint: bool = False
+
+    def file(self, kept: Path) -> Path:
+        what = ("_joint" if self.joint else "") + ("" if self.twin else "_board")
+        return kept / f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}{what}.json"
+
+
+def seeds(config: Config, wanted: Iterable[int], **how: bool) -> list[Run]:
+    """A run for each seed."""
+    return [Run(dataclasses.replace(config, seed=seed), **how) for seed in wanted]
+
+
+def run_all(runs: list[Run], data_dir: Path | None, kept: Path, console: Console) -> list[dict[str, Any]]:
+    """What `measure` finds for every run, in order. Prints progress with the time left."""
+    kept.mkdir(parents=True, exist_ok=True)
+    missing = [run for run in runs if not run.file(kept).exists()]
+    started = time.monotonic()
+    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_keep, run, data_dir, kept): run for run in missing}
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            config, left = futures[future].config, (time.monotonic() - started) / done * (len(missing) - done)
+            console.print(
+                f"  {done} of {len(missing)} runs ({config.name}, seed {config.seed}), {left / 60:.0f} min left",
+                highlight=False,
+            )
+    return [json.loads(run.file(kept).read_text()) for run in runs]
+
+
+def _keep(run: Run, data_dir: Path | None, kept: Path) -> None:
+    file = run.file(kept)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(measure(run, data_dir, kept / "models" / file.stem)))
+    part.replace(file)
+
+
+def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
+    """seed, commit, config_hash; the board's acc, acc_val, aia, bwt, forgetting, task_il, state_hash, work; memory in
+    bytes; acc_float and acc_val_float of the twin."""
+    from sparcl_tools.build import build
+    from sparcl_tools.generate import generate, model_hash
+
+    from .. import boards, experiment, metrics, prepare, record
+    from ..learners.board import BoardLearner
+    from ..learners.float_twin import FloatTwin
+    from ..link.client import Client
+
+    def quiet(done: int, total: int) -> None:
+        pass
+
+    config = run.config
+    made = prepare.scenario(config, data_dir)
+    net = prepare.pretrained(config, made, quiet)
+    room, settings = prepare.room(config, net), prepare.learn_settings(config)
+    stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
+    memory = generate(net, model_dir, room=room, settings=settings)
+    facts = boards.catalogue.find(config.board.name)
+    client = Client(boards.open_board(facts, build(facts.name, model_dir)), timeout=60.0)
+    try:
+        board = BoardLearner(client, net, expected_model_hash=model_hash(net, room))
+        if run.joint:
+            plain = prepare.without_replay(settings)
+            on_board = experiment.run_joint(board, stream, plain, epochs=epochs, on_progress=quiet)
+        else:
+            on_board = experiment.run(board, stream, settings, epochs=epochs, on_progress=quiet)
+    finally:
+        client.close()
+    last, presented = on_board.stages[-1], sum(len(part) for part in stream.train[stream.shipped :]) * epochs
+    found: dict[str, Any] = {
+        "seed": config.seed,
+        "commit": record.versions()["commit"],
+        "config_hash": config.hash,
+        "data_checksum": made.data.checksum,
+        "acc": metrics.acc(on_board.accuracy),
+        "acc_val": metrics.acc(on_board.val_accuracy),
+        "task_il": sum(last.task_il) / len(last.task_il) if last.task_il else None,
+        "aia": metrics.aia(on_board.accuracy),
+        "bwt": metrics.bwt(on_board.accuracy),
+        "forgetting": metrics.forgetting(on_board.accuracy),
+        "state_hash": last.state_hash,
+        "data_used": on_board.stats["steps"] / presented if not run.joint else 1.0,
+        "weights": {node.name: [net.weights[node.name].slots, net.macs(node)] for node in net.weighted()},
+        "stats": on_board.stats,
+        "state_bytes": memory.state_bytes,
+        "arena_bytes": memory.arena_bytes,
+        "replay_bytes": memory.replay_bytes,
+    }
+    if run.twin and not run.joint:
+        twin = experiment.run(FloatTwin(net, room), stream, settings, epochs=epochs, on_progress=quiet)
+        found["acc_float"] = metrics.acc(twin.accuracy)
+        found["acc_val_float"] = metrics.acc(twin.val_accuracy)
+    return found
