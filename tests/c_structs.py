@@ -46,7 +46,38 @@ class Matrix(ctypes.Structure):
 
 
 class Masters(ctypes.Structure):
-    _fields_ = (("master", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+    _fields_ = (("master", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("selected", ctypes.c_void_p))
+
+
+class Gathered(ctypes.Structure):
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class Measure(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_uint32) for name in ("layer", "first", "count")),
+        ("sums", ctypes.c_void_p),
+    )
+
+
+class BlockMask(ctypes.Structure):
+    """scl_mask."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("master", "start", "index", "terms", "selected")),
+        *((name, ctypes.c_uint16) for name in ("groups", "columns", "capacity")),
+        *((name, ctypes.c_uint8) for name in ("block", "index_bytes")),
+    )
+
+
+class Cut(ctypes.Structure):
+    """scl_cut."""
+
+    _fields_ = tuple((name, ctypes.c_uint32) for name in ("code", "ties", "first", "taken", "number"))
+
+
+class Watch(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint32) for name in ("watched", "dead", "saturated"))
 
 
 class Depthwise(ctypes.Structure):
@@ -73,12 +104,17 @@ class Sum(ctypes.Structure):
     _fields_ = (("v", ctypes.c_void_p), ("n", ctypes.c_uint32), ("e", ctypes.c_int), ("any", ctypes.c_bool))
 
 
-class Config(ctypes.Structure):
+class Rate(ctypes.Structure):
+    _fields_ = (("mantissa", ctypes.c_uint8), ("exponent", ctypes.c_int8))
+
+
+class Lesson(ctypes.Structure):
     _fields_ = (
-        ("seed", ctypes.c_uint32),
-        ("lr_mantissa", ctypes.c_uint8),
-        ("lr_exponent", ctypes.c_int8),
-        ("second_pass", ctypes.c_uint8),
+        ("label", ctypes.c_uint8),
+        ("alpha_shift", ctypes.c_uint8),
+        ("nothing", ctypes.c_bool),
+        ("rate", Rate),
+        *((name, ctypes.c_void_p) for name in ("classes", "logits", "measure", "watch")),
     )
 
 

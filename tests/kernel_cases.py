@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from c_structs import Config, Masters, Matrix, Memory, Output
+from c_structs import Gathered, Masters, Matrix, Measure, Memory, Output, Rate, Vec, Watch, vec
 from sparcl_mcu import numerics as nx
 from sparcl_mcu.graph import Shape, Window
-from sparcl_mcu.learners.simulated import apply_update
 from sparcl_mcu.numerics import Ints
 from sparcl_mcu.ops import activation
-from sparcl_mcu.sparsity import BLOCKS, Block, Mask, top_blocks
+from sparcl_mcu.sparsity import BLOCKS, Block, Mask, expand, shrink, top_blocks
 from sparcl_tools.layout import pack
 
 Rng = np.random.Generator
@@ -84,29 +85,127 @@ class Layer:
             self.bias_memory.ctypes.data,
         )
 
-    def c_masters(self) -> Masters:
-        return Masters(self.weights.ctypes.data, self.bias_memory.ctypes.data)
-
-    def check_updated(self, gradient: Ints, d: Ints, e_d: int, e_x: int, config: Config) -> None:
-        """C's masters and biases are what the contract makes of G (rows, fan_in) and the errors d (..., rows)."""
-        want = self.masters.copy()
-        shift = np.array([(self.e_w - 8) - (e_d + e_x + config.lr_exponent)])
-        apply_update(want, self.mask, config.lr_mantissa * gradient, shift)
-        assert self.weights.tolist() == pack(want, self.mask, self.block)[2]
-        assert self.bias_memory.tolist() == updated_bias(self.bias, d, e_d, config).tolist()
-        self.memory.check()
+    def select(self, rng: Rng) -> tuple[Mask, NDArray[np.uint8] | None]:
+        """Some of the blocks: as a weight mask and as C's bits. All, and NULL, of a dense layer and now and then."""
+        if self.mask.all() or rng.random() < 0.3:
+            return self.mask, None
+        stored = shrink(self.mask, self.block)
+        chosen = stored & (rng.random(stored.shape) < 0.5)
+        bits = self.memory.inputs(np.packbits(chosen[stored], bitorder="little"))
+        return expand(chosen, self.block), bits
 
 
-def updated_bias(bias: NDArray[np.int32], d: Ints, e_d: int, config: Config) -> Ints:
-    total = d.reshape(-1, d.shape[-1]).sum(axis=0)
-    change = nx.rsr(config.lr_mantissa * total, nx.BIAS_EXPONENT - (e_d + config.lr_exponent))
+@dataclass
+class Gradients:
+    """A layer's weight gradients as NumPy has them, and the C kernels that make something of them."""
+
+    layer: Layer
+    d: NDArray[np.int8]  # errors of the outputs, (..., rows)
+    x: NDArray[np.int8]
+    e_d: int
+    e_x: int
+    gradient: Ints  # G (rows, fan_in)
+    kernel: Callable[..., None]  # (verb, what comes before d, d, x, what comes after)
+
+    def call(self, verb: str, *before: Any, rate: Rate | None = None) -> None:
+        """One kernel; only its own memory may change."""
+        vectors: list[Vec] = [vec(self.d, self.e_d), vec(self.x, self.e_x)]
+        self.kernel(verb, *map(ctypes.byref, before), *vectors, *([] if rate is None else [rate]))
+        self.layer.memory.check()
+
+    def steps(self, rate: Rate) -> Ints:
+        """What the contract takes off every master."""
+        shift = (self.layer.e_w - 8) - (self.e_d + self.e_x + rate.exponent)
+        return nx.sat(nx.rsr(rate.mantissa * self.gradient, shift), 32767)
+
+    def check_update(self, rate: Rate, rng: Rng) -> None:
+        layer = self.layer
+        learns, bits = layer.select(rng)
+        selected = None if bits is None else bits.ctypes.data
+        self.call("update", Masters(layer.weights.ctypes.data, layer.bias_memory.ctypes.data, selected), rate=rate)
+        want = np.where(learns, updated(layer.masters, self.steps(rate)), layer.masters)
+        assert layer.weights.tolist() == pack(want, layer.mask, layer.block)[2]
+        assert layer.bias_memory.tolist() == updated_bias(layer.bias, self.d, self.e_d, rate).tolist()
+
+    def check_gather(self, rate: Rate, rng: Rng) -> None:
+        """Sums saturate: some begin near their limit."""
+        layer = self.layer
+        rows = len(layer.bias)
+        start = rng.integers(-nx.INT32_MAX, nx.INT32_MAX, layer.masters.shape) >> rng.integers(0, 31)
+        bias_start = rng.integers(-nx.INT32_MAX, nx.INT32_MAX, rows)
+        packed = [start[at] for at in storage_order(layer)]
+        weight, bias = (layer.memory.both(np.array(values, np.int32)) for values in (packed, bias_start))
+        self.call("gather", Gathered(weight.ctypes.data, bias.ctypes.data), rate=rate)
+        shift = (layer.e_w - 8) - (self.e_d + self.e_x + rate.exponent)
+        want = nx.sat(start + nx.rsr(rate.mantissa * self.gradient, shift - 8), nx.INT32_MAX)
+        assert weight.tolist() == [want[at] for at in storage_order(layer)]
+        total = rate.mantissa * self.d.reshape(-1, rows).astype(np.int64).sum(axis=0)
+        bias_shift = nx.BIAS_EXPONENT - (self.e_d + rate.exponent)
+        assert bias.tolist() == nx.sat(bias_start + nx.rsr(total, bias_shift - 8), nx.INT32_MAX).tolist()
+
+    def check_watch(self, rate: Rate, rng: Rng) -> None:
+        """What an update would do is counted, of the blocks that learn; nothing is done."""
+        layer = self.layer
+        learns, bits = layer.select(rng)
+        before = layer.weights.copy(), layer.bias_memory.copy()
+        watch = Watch(7, 11, 13)
+        selected = None if bits is None else bits.ctypes.data
+        self.call("watch", Masters(layer.weights.ctypes.data, None, selected), watch, rate=rate)
+        steps, moves = self.steps(rate), (self.gradient != 0) & learns
+        beyond = layer.masters - steps != np.clip(layer.masters - steps, nx.MASTER_MIN, nx.MASTER_MAX)
+        counts = [int(np.count_nonzero(what)) for what in (moves, moves & (steps == 0), moves & beyond)]
+        assert [watch.watched - 7, watch.dead - 11, watch.saturated - 13] == counts
+        assert (layer.weights == before[0]).all()
+        assert (layer.bias_memory == before[1]).all()
+
+    def check_measure(self, rng: Rng) -> None:
+        """The gradients of a range of blocks are added to sums that saturate."""
+        layer = self.layer
+        blocks = len(layer.index)
+        first = int(rng.integers(0, blocks + 1))
+        count = int(rng.integers(0, blocks - first + 1))
+        size = layer.block.rows * layer.block.cols
+        start = rng.integers(-32767, 32768, count * size) >> rng.integers(0, 16)
+        sums = layer.memory.both(start.astype(np.int16))
+        before = layer.weights.copy(), layer.bias_memory.copy()
+        self.call("measure", Measure(0, first, count, sums.ctypes.data))
+        shift = (layer.e_w - 4) - (self.e_d + self.e_x)
+        gradient = nx.rsr(self.gradient, shift)
+        part = [gradient[at] for at in storage_order(layer)][first * size : (first + count) * size]
+        assert sums.tolist() == nx.sat(start + np.array(part, np.int64), 32767).tolist()
+        assert (layer.weights == before[0]).all()
+        assert (layer.bias_memory == before[1]).all()
+
+
+def storage_order(layer: Layer) -> list[tuple[int, int]]:
+    """(row, input) of every stored weight, as C stores them."""
+    rows, fan_in = layer.masters.shape
+    if layer.mask.all():
+        return [(o, i) for o in range(rows) for i in range(fan_in)]
+    r, c = layer.block
+    blocks = np.argwhere(shrink(layer.mask, layer.block))
+    return [(g * r + o, k * c + i) for g, k in blocks.tolist() for o in range(r) for i in range(c)]
+
+
+def updated(masters: NDArray[np.int16], steps: Ints) -> NDArray[np.int16]:
+    return np.clip(masters - steps, nx.MASTER_MIN, nx.MASTER_MAX).astype(np.int16)
+
+
+def updated_bias(bias: NDArray[np.int32], d: Ints | NDArray[np.int8], e_d: int, rate: Rate) -> Ints:
+    total = d.reshape(-1, len(bias)).astype(np.int64).sum(axis=0)
+    change = nx.rsr(rate.mantissa * total, nx.BIAS_EXPONENT - (e_d + rate.exponent))
     return nx.sat(bias - change, nx.BIAS_LIMIT)
 
 
-def layers(draw: st.DrawFn, rng: Rng, groups: int, columns: int, *, e_x: int, block: Block, frozen: bool) -> Layer:
-    """A layer of `groups` x `columns` blocks that meets inputs of exponent e_x."""
-    rows, fan_in = groups * block.rows, columns * block.cols
+def layers(
+    draw: st.DrawFn, rng: Rng, groups: int, columns: int, *, e_x: int, block: Block, frozen: bool, sparse: bool = False
+) -> Layer:
+    """A layer of `groups` x `columns` blocks that meets inputs of exponent e_x. sparse: some weight is masked."""
+    rows, fan_in = groups * block.rows, (columns + sparse) * block.cols
     mask = top_blocks(rng.random((rows, fan_in)), draw(st.floats(0.05, 1.0)), block)
+    if sparse:
+        mask[: block.rows, : block.cols] = False
+        mask[: block.rows, block.cols : 2 * block.cols] = True
     e_w = draw(st.integers(-14, 0))
     wide = columns > 256 or draw(st.booleans())
     return Layer(masters(rng, mask), mask, block, e_w, biases(rng, rows, e_w + e_x), frozen, wide)
@@ -123,7 +222,7 @@ def maps(draw: st.DrawFn, kernel: tuple[int, int], channels: int, tallest: int =
 
 
 blocks = st.sampled_from(BLOCKS)
-configs = st.builds(Config, st.just(0), st.sampled_from([1, 3]), st.integers(-15, 0), st.just(0))
+rates = st.builds(Rate, st.sampled_from([1, 3]), st.integers(-22, 0))
 error_exponents = st.integers(-16, -2)
 input_exponents = st.integers(-10, 0)
 
@@ -176,10 +275,12 @@ def with_bias(acc: Ints, bias: NDArray[np.int32], e_acc: Ints | int) -> Ints:
     return acc + activation.rsr_channels(bias.astype(np.int64), e_acc - nx.BIAS_EXPONENT)
 
 
-def matrix_hash(values: NDArray[np.int16], mask: Mask, start: int) -> int:
-    """CRC-32 over masters and, of a sparse matrix, mask bits in canonical order."""
+def matrix_hash(values: NDArray[np.int16], mask: Mask, start: int, learns: Mask | None = None) -> int:
+    """CRC-32 over masters and, of a sparse matrix, mask bits in canonical order, then of those that learn."""
     crc = zlib.crc32((values.astype(np.int32) - 128).astype("<i2").tobytes(), start)
-    return crc if mask.all() else zlib.crc32(np.packbits(mask, bitorder="little").tobytes(), crc)
+    for bits in (None if mask.all() else mask, learns):
+        crc = crc if bits is None else zlib.crc32(np.packbits(bits, bitorder="little").tobytes(), crc)
+    return crc
 
 
 def crc_function(library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer:

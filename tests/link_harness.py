@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from helpers import REPO, RUNTIME, compile_c
+from sparcl_mcu.learners.base import LearnSettings, TaskInfo
 from sparcl_mcu.link.frames import Frame, Splitter, decode
 
 CLASSES = 10
+ALL = TaskInfo(tuple(range(CLASSES)))
 SANITIZERS = "-fsanitize=address,undefined"
 
 
@@ -118,22 +120,43 @@ class Record:
     def _note(self, call: bytes, data: bytes = b"") -> None:
         self.hash = zlib.crc32(call + data, self.hash)
 
-    def reset(self, seed: int = 0, lr_exponent: int = -7, second_pass: int = 0) -> None:
+    def reset(self, settings: LearnSettings) -> None:
         self.hash = 0
-        self._note(b"R", struct.pack("<I", seed))
-        self._note(b"l", struct.pack("<b", lr_exponent))
-        self._note(b"s", bytes([second_pass]))
+        self._note(b"R", packed(settings) + bytes(2))  # as the struct lies in memory, with its padding
 
-    def begin_task(self) -> None:
-        self._note(b"B")
+    def begin_task(self, task: TaskInfo = ALL) -> None:
+        self._note(b"B", struct.pack("<I", task.samples))
+        self._note(b"e", struct.pack("<H", task.epochs))
+        self._note(b"c", bitmap(task.classes))
 
     def end_task(self) -> None:
         self._note(b"E")
 
-    def observe(self, x: np.ndarray, y: np.ndarray) -> None:
-        for sample, label in zip(x, y, strict=True):
+    def end_epoch(self) -> None:
+        self._note(b"N")
+
+    def observe(self, x: np.ndarray, y: np.ndarray, numbers: np.ndarray | None = None) -> None:
+        for i, (sample, label) in enumerate(zip(x, y, strict=True)):
             self._note(b"O", bytes([label]))
+            self._note(b"n", struct.pack("<I", i if numbers is None else numbers[i]))
             self._note(b"x", sample.tobytes())
+
+    def remember(self, x: np.ndarray, y: np.ndarray) -> None:
+        for sample, label in zip(x, y, strict=True):
+            self._note(b"M", bytes([label]))
+            self._note(b"x", sample.tobytes())
+
+
+def packed(s: LearnSettings) -> bytes:
+    """RESET's payload."""
+    kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
+    shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
+    return struct.pack("<IBb6B5H", s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares)
+
+
+def bitmap(classes: tuple[int, ...]) -> bytes:
+    """A set of classes as the wire has it."""
+    return sum(1 << label for label in classes).to_bytes(2, "little")
 
 
 def classes_of(x: np.ndarray) -> np.ndarray:

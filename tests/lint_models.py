@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helpers import random_graph_network
 from sparcl_mcu import design
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.sparsity import Block
 from sparcl_tools.generate import generate
 
@@ -18,6 +18,12 @@ MODELS = {
     "resnet8": design.freeze_until(design.resnet8((8, 8, 3), 4, density=0.25), "stage3_conv1"),
 }
 
+ROOMS = {
+    "replay": Room(replay=4),
+    "sparcl": Room(replay=4, logits=True, tdm=True, inter=655, dgm=True, slice=64, ddr=100),
+}
+
 for name, graph in MODELS.items():
     network = random_graph_network(graph, 0)
-    generate(network, Path(sys.argv[1]) / name, replay_capacity=4, settings=LearnSettings())
+    for kind, room in ROOMS.items():
+        generate(network, Path(sys.argv[1]) / f"{name}_{kind}", room=room, settings=LearnSettings())

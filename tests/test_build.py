@@ -15,7 +15,7 @@ import pytest
 from helpers import REPO, random_network
 from programs import need
 from sparcl_mcu.boards import BoardError, catalogue, open_board
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.network import Network
 from sparcl_tools import pio
@@ -34,7 +34,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model(network: Network, folder: Path, replay: int = 10) -> MemoryPlan:
-    return generate(network, folder, replay_capacity=replay, settings=LearnSettings())
+    return generate(network, folder, room=Room(replay=replay), settings=LearnSettings())
 
 
 def run_pio(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ def test_two_models_one_after_the_other(tmp_path: Path, objects: Path):
         assert any("SUCCESS" in line for line in lines)
         assert sizes(program).symbols["scl_state_memory"] == plan.state_bytes
         assert sizes(program).symbols["scl_arena_memory"] == plan.arena_bytes
-        programs[program] = model_hash(network, 10)
+        programs[program] = model_hash(network, Room(replay=10))
     assert len(programs) == 2
     ids = set()
     for program, expected in programs.items():
@@ -79,7 +79,7 @@ def test_two_models_at_once_in_a_fresh_folder(tmp_path: Path):
     """PlatformIO empties the folder of a first build; what keeps builds apart must survive that."""
     networks = [random_network(seed) for seed in (1, 2)]
     for n, network in enumerate(networks):
-        generate(network, tmp_path / f"model{n}", replay_capacity=1, settings=LearnSettings())
+        generate(network, tmp_path / f"model{n}", room=Room(replay=1), settings=LearnSettings())
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(build, "native", tmp_path / "model0", build_dir=tmp_path / "b")
         while not (tmp_path / "b" / "project.checksum").exists() and not first.done():
@@ -89,7 +89,7 @@ def test_two_models_at_once_in_a_fresh_folder(tmp_path: Path):
     for program, network in zip(programs, networks, strict=True):
         client = Client(open_board(catalogue.find("native"), program))
         try:
-            assert client.hello().model_hash == model_hash(network, 1)
+            assert client.hello().model_hash == model_hash(network, Room(replay=1))
         finally:
             client.close()
 

@@ -19,7 +19,7 @@ from sparcl_mcu.cli import checks, plan, ui
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.ui import TerminalSteps
 from sparcl_mcu.design import resnet8
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.record import RunFolder
 from sparcl_tools.build import build
 from sparcl_tools.elf import sizes
@@ -171,7 +171,7 @@ def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
     """State, arena and stack exactly; the session as planned but for a port's few variables."""
     need("arm-none-eabi-gcc")
     net = network_file.load(EXAMPLE / "network.sparcl")
-    memory = generate(net, tmp_path, replay_capacity=100, settings=LearnSettings())
+    memory = generate(net, tmp_path, room=Room(replay=100), settings=LearnSettings())
     program = sizes(build("qemu_m4", tmp_path, build_dir=tmp_path / "build"))
     said = sparcl("plan", EXAMPLE / "network.sparcl", "--board", "qemu_m4", "--replay", "100").stdout
     needed = int(re.search(r"RAM needed: ([\d,]+) bytes", said)[1].replace(",", ""))  # type: ignore[index]

@@ -10,19 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c_structs import Config, Memory, c_window, pointer, vec
+from c_structs import Memory, Rate, c_window, pointer, vec
 from helpers import runtime_library
 from kernel_cases import (
+    Gradients,
     Layer,
     Rng,
     blocks,
-    configs,
     error_exponents,
     input_exponents,
     layers,
     mantissas,
     maps,
     outputs,
+    rates,
     rngs,
     with_bias,
 )
@@ -44,7 +45,7 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, frozen: bool | None = None) -> Case:
+def cases(draw: st.DrawFn, *, frozen: bool | None = None, sparse: bool = False) -> Case:
     rng, e_x, block = draw(rngs), draw(input_exponents), draw(blocks)
     one_d = draw(st.booleans()) and draw(st.booleans())
     kernel = (1, draw(sides)) if one_d else (draw(sides), draw(sides))
@@ -53,7 +54,9 @@ def cases(draw: st.DrawFn, *, frozen: bool | None = None) -> Case:
     shape, window = draw(maps((5, 5) if long else kernel, channels * block.cols, 1 if one_d and not long else 8))
     frozen = draw(st.booleans()) if frozen is None else frozen
     columns = window.kernel[0] * window.kernel[1] * channels
-    layer = layers(draw, rng, draw(st.integers(1, 3)), columns, e_x=e_x, block=block, frozen=frozen)
+    layer = layers(
+        draw, rng, draw(st.integers(1, 3)), columns - sparse, e_x=e_x, block=block, frozen=frozen, sparse=sparse
+    )
     node = Node("conv", "conv2d", ("input",), outputs=len(layer.masters), window=window)
     return Case(layer, node, shape, CONV.shape(node, [shape]), rng, e_x)
 
@@ -97,24 +100,42 @@ def test_input_grad(case: Case) -> None:
     layer.memory.check()
 
 
-@settings(max_examples=200)
-@given(cases(frozen=False), error_exponents, configs)
-def test_weight_update(case: Case, e_d: int, config: Config) -> None:
-    layer, memory = case.layer, Memory()
-    d = memory.inputs(mantissas(case.rng, *case.out_shape))
-    x = memory.inputs(mantissas(case.rng, *case.shape))
-    getattr(runtime_library(), f"scl_conv2d_weight_update_{layer.kernel}")(
-        ctypes.byref(layer.c()),
-        struct(case),
-        ctypes.byref(layer.c_masters()),
-        vec(d, e_d),
-        vec(x, case.e_x),
-        ctypes.byref(config),
-    )
+def gradients(case: Case, e_d: int) -> Gradients:
+    layer = case.layer
+    d = layer.memory.inputs(mantissas(case.rng, *case.out_shape))
+    x = layer.memory.inputs(mantissas(case.rng, *case.shape))
     wide = d.astype(np.int64).reshape(case.out_shape)
     gradient = CONV.weight_grad(case.node, wide, x.astype(np.int64).reshape(case.shape))
-    layer.check_updated(gradient, wide, e_d, case.e_x, config)
-    memory.check()
+    matrix, window = layer.c(), struct(case)
+
+    def kernel(verb: str, *arguments: object) -> None:
+        getattr(runtime_library(), f"scl_conv2d_weight_{verb}_{layer.kernel}")(ctypes.byref(matrix), window, *arguments)
+
+    return Gradients(layer, d, x, e_d, case.e_x, gradient, kernel)
+
+
+@settings(max_examples=200)
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_update(case: Case, e_d: int, rate: Rate) -> None:
+    gradients(case, e_d).check_update(rate, case.rng)
+
+
+@settings(max_examples=100)
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_gather(case: Case, e_d: int, rate: Rate) -> None:
+    gradients(case, e_d).check_gather(rate, case.rng)
+
+
+@settings(max_examples=100)
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_watch(case: Case, e_d: int, rate: Rate) -> None:
+    gradients(case, e_d).check_watch(rate, case.rng)
+
+
+@settings(max_examples=100)
+@given(cases(frozen=False, sparse=True), error_exponents)
+def test_weight_measure(case: Case, e_d: int) -> None:
+    gradients(case, e_d).check_measure(case.rng)
 
 
 @pytest.mark.parametrize(

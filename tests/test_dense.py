@@ -8,13 +8,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c_structs import Config, Memory, pointer, vec
+from c_structs import Memory, Rate, pointer, vec
 from helpers import runtime_library
 from kernel_cases import (
+    Gradients,
     Layer,
     Rng,
     blocks,
-    configs,
     crc_function,
     error_exponents,
     input_exponents,
@@ -22,6 +22,7 @@ from kernel_cases import (
     mantissas,
     matrix_hash,
     outputs,
+    rates,
     rngs,
     with_bias,
 )
@@ -33,12 +34,14 @@ DENSE = ops.DenseOp()
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, frozen: bool | None = None) -> tuple[Layer, Rng, int]:
+def cases(draw: st.DrawFn, *, frozen: bool | None = None, sparse: bool = False) -> tuple[Layer, Rng, int]:
     """(layer, random numbers, exponent of the layer's inputs)."""
     rng, e_x = draw(rngs), draw(input_exponents)
     columns = draw(st.one_of(st.integers(1, 9), st.integers(1, 9), st.integers(250, 300)))
     frozen = draw(st.booleans()) if frozen is None else frozen
-    layer = layers(draw, rng, draw(st.integers(1, 6)), columns, e_x=e_x, block=draw(blocks), frozen=frozen)
+    layer = layers(
+        draw, rng, draw(st.integers(1, 6)), columns, e_x=e_x, block=draw(blocks), frozen=frozen, sparse=sparse
+    )
     return layer, rng, e_x
 
 
@@ -70,25 +73,48 @@ def test_input_grad(case: tuple[Layer, Rng, int]) -> None:
     layer.memory.check()
 
 
-@settings(max_examples=200)
-@given(cases(frozen=False), error_exponents, configs)
-def test_weight_update(case: tuple[Layer, Rng, int], e_d: int, config: Config) -> None:
+def gradients(case: tuple[Layer, Rng, int], e_d: int) -> Gradients:
     layer, rng, e_x = case
     rows, fan_in = layer.masters.shape
-    memory = Memory()
-    d, x = memory.inputs(mantissas(rng, rows)), memory.inputs(mantissas(rng, fan_in))
-    getattr(runtime_library(), f"scl_dense_weight_update_{layer.kernel}")(
-        ctypes.byref(layer.c()), ctypes.byref(layer.c_masters()), vec(d, e_d), vec(x, e_x), ctypes.byref(config)
-    )
-    wide = d.astype(np.int64)
-    layer.check_updated(DENSE.weight_grad(NODE, wide, x.astype(np.int64)), wide, e_d, e_x, config)
-    memory.check()
+    d, x = layer.memory.inputs(mantissas(rng, rows)), layer.memory.inputs(mantissas(rng, fan_in))
+    matrix = layer.c()
+
+    def kernel(verb: str, *arguments: object) -> None:
+        getattr(runtime_library(), f"scl_dense_weight_{verb}_{layer.kernel}")(ctypes.byref(matrix), *arguments)
+
+    return Gradients(layer, d, x, e_d, e_x, DENSE.weight_grad(NODE, d.astype(np.int64), x.astype(np.int64)), kernel)
+
+
+@settings(max_examples=200)
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_update(case: tuple[Layer, Rng, int], e_d: int, rate: Rate) -> None:
+    gradients(case, e_d).check_update(rate, case[1])
+
+
+@settings(max_examples=100)
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_gather(case: tuple[Layer, Rng, int], e_d: int, rate: Rate) -> None:
+    gradients(case, e_d).check_gather(rate, case[1])
+
+
+@settings(max_examples=100)
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_watch(case: tuple[Layer, Rng, int], e_d: int, rate: Rate) -> None:
+    gradients(case, e_d).check_watch(rate, case[1])
+
+
+@settings(max_examples=100)
+@given(cases(frozen=False, sparse=True), error_exponents)
+def test_weight_measure(case: tuple[Layer, Rng, int], e_d: int) -> None:
+    gradients(case, e_d).check_measure(case[1])
 
 
 @settings(max_examples=100)
 @given(cases(frozen=False), st.integers(0, 2**32 - 1))
 def test_hash(case: tuple[Layer, Rng, int], start: int) -> None:
-    layer, _, _ = case
+    layer, rng, _ = case
+    learns, bits = layer.select(rng)
     function = crc_function(runtime_library(), f"scl_matrix_hash_{layer.kernel}")
-    assert function(ctypes.byref(layer.c()), ctypes.c_uint32(start)) == matrix_hash(layer.masters, layer.mask, start)
+    got = function(ctypes.byref(layer.c()), pointer(bits), ctypes.c_uint32(start))
+    assert got == matrix_hash(layer.masters, layer.mask, start, None if bits is None else learns)
     layer.memory.check()

@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from c_structs import Config, Depthwise, Masters, Memory, c_window, pointer, vec
+from c_structs import Depthwise, Masters, Memory, Rate, Watch, c_window, pointer, vec
 from helpers import runtime_library
 from kernel_cases import (
     Rng,
     biases,
-    configs,
     crc_function,
     error_exponents,
     input_exponents,
@@ -24,13 +23,15 @@ from kernel_cases import (
     masters,
     matrix_hash,
     outputs,
+    rates,
     rngs,
+    updated,
     updated_bias,
     with_bias,
 )
+from sparcl_mcu import numerics as nx
 from sparcl_mcu import ops
 from sparcl_mcu.graph import Node, Shape, size
-from sparcl_mcu.learners.simulated import apply_update
 from sparcl_mcu.numerics import Ints
 from sparcl_mcu.ops import activation
 
@@ -115,27 +116,28 @@ def test_input_grad(case: Case) -> None:
 
 
 @settings(max_examples=200)
-@given(cases(frozen=False), error_exponents, configs)
-def test_weight_update(case: Case, e_d: int, config: Config) -> None:
-    memory = Memory()
+@given(cases(frozen=False), error_exponents, rates)
+def test_weight_update_and_watch(case: Case, e_d: int, rate: Rate) -> None:
+    """Watch counts what update then does."""
+    memory, watch = Memory(), Watch()
     d = memory.inputs(mantissas(case.rng, *case.out_shape))
     x = memory.inputs(mantissas(case.rng, *case.shape))
-    scl_masters = Masters(case.weights.ctypes.data, case.bias_memory.ctypes.data)
-    runtime_library().scl_depthwise_weight_update(
-        ctypes.byref(case.c),
-        ctypes.byref(case.window),
-        ctypes.byref(scl_masters),
-        vec(d, e_d),
-        vec(x, case.e_x),
-        ctypes.byref(config),
-    )
+    to = ctypes.byref(Masters(case.weights.ctypes.data, case.bias_memory.ctypes.data, None))
+    layer = ctypes.byref(case.c), ctypes.byref(case.window)
+    with_rate = vec(d, e_d), vec(x, case.e_x), rate
+    runtime_library().scl_depthwise_weight_watch(*layer, to, ctypes.byref(watch), *with_rate)
+    assert case.weights.tolist() == case.masters.ravel().tolist()
+    assert case.bias_memory.tolist() == case.bias.tolist()
+    runtime_library().scl_depthwise_weight_update(*layer, to, *with_rate)
     wide = d.astype(np.int64).reshape(case.out_shape)
     gradient = OP.weight_grad(case.node, wide, x.astype(np.int64).reshape(case.shape))
-    want = case.masters.copy()
-    shift = (case.exponents.astype(np.int64) - 8) - (e_d + case.e_x + config.lr_exponent)
-    apply_update(want, np.ones(want.shape, np.bool_), config.lr_mantissa * gradient, shift)
+    shift = (case.exponents.astype(np.int64) - 8) - (e_d + case.e_x + rate.exponent)
+    steps = nx.sat(activation.rsr_channels(rate.mantissa * gradient.T, shift).T, 32767)
+    want = updated(case.masters, steps)
     assert case.weights.tolist() == want.ravel().tolist()
-    assert case.bias_memory.tolist() == updated_bias(case.bias, wide, e_d, config).tolist()
+    assert case.bias_memory.tolist() == updated_bias(case.bias, wide, e_d, rate).tolist()
+    counted = gradient != 0, (gradient != 0) & (steps == 0), case.masters - steps != want
+    assert [watch.watched, watch.dead, watch.saturated] == [int(np.count_nonzero(what)) for what in counted]
     memory.check()
     case.memory.check()
 

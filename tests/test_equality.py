@@ -16,17 +16,28 @@ import pytest
 from sklearn.datasets import load_digits
 
 from executors import BOARDS, HERE, firmware, taught
-from helpers import random_network
+from helpers import random_network, whole_task
 from programs import need
 from sparcl_mcu.boards import catalogue
-from sparcl_mcu.learners.base import Learner, LearnSettings, SecondPass
+from sparcl_mcu.learners.base import Importance, Learner, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
 from sparcl_tools.elf import sizes
 
-REPLAY = 50
+ROOM = Room(replay=50, logits=True, tdm=True, inter=6554, dgm=True, slice=512, ddr=40)
 SETTINGS = LearnSettings(seed=11, lr_exponent=-5)
+SPARCL = LearnSettings(
+    seed=5,
+    replay=Replay.DERPP,
+    importance=Importance.PAPER,
+    tdm_intra=3277,
+    tdm_inter=6554,
+    dgm_share=45000,
+    ddr_fraction=20000,
+    single_head_loss=True,
+    margin=60,
+)
 
 
 @cache
@@ -35,7 +46,8 @@ def network() -> Network:
 
 
 def teach(learner: Learner) -> list[int | None]:
-    """Five tasks of two digits, one pass; the state hash after each, then one more for the control without replay."""
+    """Five tasks of two digits, one pass; the state hash after each, then one for the control without replay, then for
+    two tasks with all of SparCL, after every epoch."""
     x, y = load_digits(return_X_y=True)
     x = np.clip(x * 8 - 1, 0, 127).astype(np.int8)
     y = y.astype(np.uint8)
@@ -43,37 +55,48 @@ def teach(learner: Learner) -> list[int | None]:
     learner.reset(SETTINGS)
     for task in range(5):
         mine = np.flatnonzero(y // 2 == task)[:60]
-        learner.begin_task()
+        learner.begin_task(whole_task(network()))
         learner.observe(x[mine], y[mine])
         learner.end_task()
         hashes.append(learner.state_hash())
     hashes.append(int(np.bincount(learner.predict(x[:200]), minlength=10) @ 10 ** np.arange(10)))
-    learner.reset(LearnSettings(2, 3, -8, SecondPass.REPEAT))
+    learner.reset(LearnSettings(2, 3, -8, Replay.REPEAT))
     for _ in range(2):
-        learner.begin_task()
+        learner.begin_task(whole_task(network()))
         learner.observe(x[:40], y[:40])
         learner.end_task()
-    return [*hashes, learner.state_hash()]
+    hashes.append(learner.state_hash())
+    learner.reset(SPARCL)
+    for task in range(2):
+        mine = np.flatnonzero(y // 2 == task)[:40]
+        learner.begin_task(TaskInfo((2 * task, 2 * task + 1), 40, 3))
+        for _ in range(3):
+            numbers = np.flatnonzero(learner.wanted())
+            learner.observe(x[mine[numbers]], y[mine[numbers]], numbers)
+            learner.end_epoch()
+            hashes.append(learner.state_hash())
+        learner.end_task()
+    return hashes
 
 
 @cache
 def expected() -> list[int | None]:
-    return teach(SimulatedLearner(network(), REPLAY))
+    return teach(SimulatedLearner(network(), ROOM))
 
 
 def learnt(board: str, program: Path) -> dict[str, int]:
     """Teach a board; its state is NumPy's throughout. Returns its counters."""
-    with taught(board, program, network(), replay=REPLAY) as learner:
+    with taught(board, program, network(), room=ROOM) as learner:
         assert teach(learner) == expected()
         return learner.stats()
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_state_hash_after_every_task(board: str, tmp_path: Path) -> None:
-    program, plan = firmware(board, network(), tmp_path, replay=REPLAY)
+    program, plan = firmware(board, network(), tmp_path, room=ROOM)
     facts = catalogue.find(board)
     stats = learnt(board, program)
-    assert stats["steps"] == 80
+    assert stats["steps"] == 2 * (3 * 40 - 2 * 12), "after the first epoch 12 of 40 samples are removed"
     if facts.counts_instructions:
         assert 10_000 < stats["instructions"] / stats["steps"] < 1_000_000
     if facts.reached == "qemu":
@@ -88,7 +111,7 @@ def test_code_with_vector_instructions_learns_the_same(tmp_path: Path, monkeypat
     """The compiler uses the vectors of the Cortex-M55 from -O3 on, on a core that has to have turned them on."""
     need("arm-none-eabi-objdump")
     monkeypatch.setenv("PLATFORMIO_BUILD_FLAGS", "-O3")
-    program, _ = firmware("qemu_m55", network(), tmp_path, replay=REPLAY)
+    program, _ = firmware("qemu_m55", network(), tmp_path, room=ROOM)
     code = subprocess.run(["arm-none-eabi-objdump", "-d", program], capture_output=True, text=True, check=True).stdout
     assert re.search(r"\tv\w+\.[isu](8|16|32)\s", code)
     learnt("qemu_m55", program)

@@ -9,12 +9,13 @@ from dataclasses import fields
 import pytest
 
 from helpers import REPO, RUNTIME
+from sparcl_mcu.learners.base import Importance, LearnSettings, Replay
 from sparcl_mcu.link import messages
-from sparcl_mcu.link.messages import LINK_COUNTERS, STATUS_TEXT, Hello, Kind, Nak, Stats, Status
+from sparcl_mcu.link.messages import LINK_COUNTERS, STATUS_TEXT, Hello, Kind, LayerInfo, Nak, Stats, Status
 
 INCLUDE = RUNTIME / "include/sparcl"
 PROTOCOL = (REPO / "docs/protocol.md").read_text()
-SIZES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i8": "b", "i8[inputs]": ""}
+SIZES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i8": "b", "i8[inputs]": "", "bits[classes]": ""}
 
 
 def x_macro(header: str, name: str) -> list[list[str]]:
@@ -69,11 +70,41 @@ def test_message_kinds():
 
 def test_request_lengths():
     documented = {name: payload for _, name, payload, _ in table("## Messages")}
-    for name, _, fixed, sample in x_macro("messages.h", "SCL_MESSAGE_LIST"):
+    for name, _, fixed, labels, sample in x_macro("messages.h", "SCL_MESSAGE_LIST"):
         assert struct.calcsize(payload_format(documented[name])) == int(fixed)
+        assert ("bits[classes]" in documented[name]) == (labels == "1")
         assert ("i8[inputs]" in documented[name]) == (sample == "1")
     assert payload_format(documented["RESET"]) == messages.RESET.format
     assert payload_format(documented["HELLO"]) == messages.TOKEN.format
+    assert payload_format(documented["BEGIN_TASK"]) == messages.BEGIN_TASK.format
+    assert payload_format(documented["OBSERVE"]) == messages.OBSERVE.format
+    assert payload_format(documented["WANTED"]) == messages.WANTED.format
+
+
+def test_settings():
+    """RESET, scl_config and LearnSettings have the same members; RESET those of scl_config, in order."""
+    body = re.search(r"typedef struct scl_config \{(.*?)\}", (INCLUDE / "sparcl.h").read_text(), re.DOTALL)[1]
+    in_c = re.findall(r"(u?int\d+)_t (\w+);", body)
+    assert {name for _, name in in_c} == {field.name for field in fields(LearnSettings)}
+    documented = {name: payload for _, name, payload, _ in table("## Messages")}["RESET"]
+    wire = [part.split() for part in documented.split(",")]
+    assert wire == [[name, kind.replace("uint", "u").replace("int", "i")] for kind, name in in_c]
+
+
+def test_enumerations():
+    header = (INCLUDE / "sparcl.h").read_text()
+    for prefix, kinds in (("SCL_REPLAY", Replay), ("SCL_IMPORTANCE", Importance)):
+        assert dict(re.findall(rf"{prefix}_(\w+) = (\d+),", header)) == {kind.name: str(kind.value) for kind in kinds}
+
+
+def test_long_answers():
+    reply = {name: text for _, name, _, text in table("## Messages")}
+    assert f"up to {messages.WANTED_SAMPLES} samples" in reply["WANTED"]
+    assert f"up to {messages.BUFFER_CLASSES} classes" in reply["BUFFER"]
+    assert macro("messages.h", "SCL_WANTED_SAMPLES") == messages.WANTED_SAMPLES
+    assert macro("messages.h", "SCL_BUFFER_CLASSES") == messages.BUFFER_CLASSES
+    layer = ", ".join(f"{field.name} u32" for field in fields(LayerInfo))
+    assert reply["LAYER"] == layer
 
 
 def test_nak_reasons():

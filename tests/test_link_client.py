@@ -11,14 +11,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from link_harness import Board, Record, classes_of, samples
-from sparcl_mcu.learners.base import LearnSettings, SecondPass
+from link_harness import ALL, Board, Record, classes_of, samples
+from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, TaskInfo
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.frames import Frame, Splitter, decode, encode
 from sparcl_mcu.link.log import LinkLog
-from sparcl_mcu.link.messages import Hello, Kind, LinkError
+from sparcl_mcu.link.messages import Hello, Kind, LayerInfo, LinkError
 
 TIMEOUT = 0.4
+# every member another value, so that no two can be swapped unnoticed
+EVERY_SETTING = LearnSettings(
+    *(0xFFFFFFFE, 3, -15, Replay.DERPP, 7, 5, True, 1000, Importance.RELEASED, 2000, 3000, 4000, 5000, False)
+)
 
 
 class Scripted:
@@ -54,7 +58,7 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 2, runtime: int = 2, window: int = 4) -> bytes:
+def hello_reply(frame: Frame, *, protocol: int = 3, runtime: int = 3, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIHB", runtime, 0, 0xABCD, 2, 3, 10, window, 7, 0, 0, 0, 0) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -79,25 +83,35 @@ def test_a_whole_run(board):
     hello = client.hello()
     assert (hello.inputs, hello.classes, hello.model_hash) == (board.inputs, 10, 0x12345678)
     assert (hello.board, hello.window, hello.replay_capacity) == ("test board", board.window, 100)
-    assert hello.max_payload == max(7, 1 + board.inputs)
+    assert hello.max_payload == max(22, 3 + board.inputs)
     record = Record()
-    client.reset(LearnSettings(seed=0xFFFFFFFE, lr_exponent=-15, second_pass=SecondPass.REPEAT))
-    record.reset(0xFFFFFFFE, -15, 1)
+    client.reset(EVERY_SETTING)
+    record.reset(EVERY_SETTING)
     total = 0
     for task in range(3):
         x, y = samples(150 + task, board.inputs, task)
-        client.begin_task()
-        assert np.array_equal(client.observe(x, y), classes_of(x))
+        info = TaskInfo((2 * task, 9), len(x), 70_000 % 65_536 + task)
+        numbers = np.random.default_rng(task).permutation(65_536)[: len(x)]
+        client.remember(x[:3], y[:3])
+        client.begin_task(info)
+        assert np.array_equal(client.observe(x, y, numbers), classes_of(x))
         assert client.hello().task_open == 1
+        client.end_epoch()
+        assert client.wanted(len(x)).tolist() == [i % 3 != 0 for i in range(len(x))]
         client.end_task()
         assert np.array_equal(client.predict(x), classes_of(x))
-        record.begin_task()
-        record.observe(x, y)
+        assert set(client.predict(x[:4], (0, 7))) == {0b1000_0001}
+        record.remember(x[:3], y[:3])
+        record.begin_task(info)
+        record.observe(x, y, numbers)
+        record.end_epoch()
         record.end_task()
         assert client.state_hash() == record.hash
         total += len(x)
     stats = client.stats()
-    assert (stats.steps, stats.predictions, stats.instructions) == (total, total, 7 * total)
+    assert (stats.steps, stats.predictions, stats.instructions) == (total, total + 3 * 4, 7 * total)
+    assert client.layer(1) == LayerInfo(2, 3, 4, 0x12345678)
+    assert client.buffer().tolist() == list(range(1000, 1010))
     assert client.hello().step == total
     assert client.predict(x[:0]).shape == (0,)
     assert client.counters.retries == client.counters.naks == client.counters.damaged == 0
@@ -135,7 +149,7 @@ def test_counters_and_log():
     client.predict(samples(5, 8)[0])
     counters = client.counters
     assert counters.frames_sent == counters.frames_received == 7
-    assert counters.payload_sent == 4 + 7 + 5 * 8
+    assert counters.payload_sent == 4 + 22 + 5 * 8
     assert counters.payload_received == (1 + 37 + len("test board")) + 1 + 5 * 2
     assert counters.link_bytes == counters.bytes_sent + counters.bytes_received
     assert counters.bytes_sent == counters.payload_sent + 7 * 8 + 1  # overhead 6, stuffing 1, delimiter 1; a zero first
@@ -143,7 +157,7 @@ def test_counters_and_log():
     assert len(lines) == 14
     assert all(re.fullmatch(r"\d+\.\d{6} [<>] [A-Z_]+ \d+ \d+", line) for line in lines)
     assert lines[0].endswith("> HELLO 0 4")
-    assert lines[2].endswith("> RESET 1 7")
+    assert lines[2].endswith("> RESET 1 22")
     assert lines[3].endswith("< RESET_REPLY 1 1")
     board.close()
 
@@ -200,9 +214,9 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 2"),
-        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 2"),
-        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 2"),
+        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 3"),
+        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 3"),
+        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 3"),
         (lambda f: hello_reply(f, window=0), "a window of 0"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload), "is this sparcl-mcu firmware"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\xfb"), "refused HELLO: the payload has the wrong length"),
@@ -219,7 +233,7 @@ def test_an_answer_to_another_host_is_not_taken():
         stale = frame._replace(payload=b"\0\0\0\0")
         return hello_reply(stale, protocol=99) + hello_reply(frame)
 
-    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 2
+    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 3
 
 
 def test_the_board_refuses_and_the_conversation_goes_on():
@@ -228,13 +242,13 @@ def test_the_board_refuses_and_the_conversation_goes_on():
     x, y = samples(20, 8)
     client.reset(LearnSettings())
     with pytest.raises(LinkError, match="the test board refused OBSERVE of sample 0: no task is open"):
-        client.observe(x, y)
+        client.observe(x, y, np.arange(20))
     with pytest.raises(LinkError, match="refused END_TASK"):
         client.end_task()
     assert client.stats().steps == 0
     assert client.stats().refused <= 4 + 1, "no more than a window was sent after the refusal"
-    client.begin_task()
-    client.observe(x, y)
+    client.begin_task(ALL)
+    client.observe(x, y, np.arange(20))
     assert client.stats().steps == 20
     board.close()
 
@@ -254,10 +268,10 @@ def test_wrong_samples_are_refused_before_anything_is_sent(x, y, message):
     board = Board(8, 4)
     client = Client(board, timeout=5)
     client.reset(LearnSettings())
-    client.begin_task()
+    client.begin_task(ALL)
     sent = client.counters.frames_sent
     with pytest.raises(LinkError, match=message):
-        client.observe(x, np.array(y))
+        client.observe(x, np.array(y), np.arange(len(x)))
     assert client.counters.frames_sent == sent
     board.close()
 
@@ -267,17 +281,17 @@ def test_a_host_that_dies_mid_task_finds_the_board_where_it_was():
     x, y = samples(30, 8)
     first = Client(board, timeout=5)
     first.reset(LearnSettings())
-    first.begin_task()
-    first.observe(x[:10], y[:10])
+    first.begin_task(ALL)
+    first.observe(x[:10], y[:10], np.arange(10))
     # it dies with two frames on their way and half of a third
-    lost = [encode(Kind.OBSERVE, 13 + i, bytes([y[10 + i]]) + x[10 + i].tobytes()) for i in range(3)]
+    lost = [encode(Kind.OBSERVE, 13 + i, struct.pack("<BH", y[10 + i], 10 + i) + x[10 + i].tobytes()) for i in range(3)]
     board.write(lost[0] + lost[1] + lost[2][:5])
     second = Client(board, timeout=5)
     hello = second.hello()
     assert (hello.step, hello.task_open, hello.tasks_begun) == (12, 1, 1)
-    second.observe(x[hello.step :], y[hello.step :])
+    second.observe(x[hello.step :], y[hello.step :], np.arange(hello.step, 30))
     record = Record()
-    record.reset()
+    record.reset(LearnSettings())
     record.begin_task()
     record.observe(x, y)
     assert second.state_hash() == record.hash
@@ -288,7 +302,7 @@ def test_an_interruption_leaves_the_client_usable():
     board = Board(8, 4)
     client = Client(board, timeout=5)
     client.reset(LearnSettings())
-    client.begin_task()
+    client.begin_task(ALL)
     x, y = samples(30, 8)
     read = board.read
     reads = 0
@@ -302,14 +316,14 @@ def test_an_interruption_leaves_the_client_usable():
 
     board.read = interrupted
     with pytest.raises(KeyboardInterrupt):
-        client.observe(x, y)
+        client.observe(x, y, np.arange(30))
     step = client.hello().step
     assert step <= 30
-    client.observe(x[step:], y[step:])
+    client.observe(x[step:], y[step:], np.arange(step, 30))
     assert client.stats().steps == 30
     board.close()
 
 
 def test_hello_of_another_length_is_not_read():
     with pytest.raises(LinkError, match="at least 37"):
-        Hello.unpack(struct.pack("<IH", 1, 2))
+        Hello.unpack(struct.pack("<IH", 1, 3))

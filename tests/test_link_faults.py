@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from link_harness import BadLine, Board, Record, classes_of, samples
+from link_harness import ALL, BadLine, Board, Record, classes_of, samples
 from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.link.client import Client
 
@@ -24,10 +24,10 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
     x, y = samples(2 * half, INPUTS, seed)
     record = Record()
     client.reset(LearnSettings(seed=seed))
-    record.reset(seed)
+    record.reset(LearnSettings(seed=seed))
     for task in (slice(0, half), slice(half, 2 * half)):
-        client.begin_task()
-        assert np.array_equal(client.observe(x[task], y[task]), classes_of(x[task]))
+        client.begin_task(ALL)
+        assert np.array_equal(client.observe(x[task], y[task], np.arange(len(y[task]))), classes_of(x[task]))
         client.end_task()
         record.begin_task()
         record.observe(x[task], y[task])
@@ -36,7 +36,7 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
     assert client.state_hash() == record.hash
     stats = client.stats()
     assert (stats.steps, stats.predictions) == (2 * half, half)
-    assert client.counters.payload_received == 48 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 85, "replies, each once"
+    assert client.counters.payload_received == 48 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 129, "replies, each once"
     assert line.hurt > 0
     if share > 0.1:
         assert client.counters.retries > 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import random_network
-from link_harness import CLASSES, Board, Record, classes_of, samples
+from link_harness import ALL, CLASSES, Board, Record, classes_of, samples
 from sparcl_mcu.learners.base import Learner, LearnerError, LearnSettings
 from sparcl_mcu.learners.board import BoardLearner
 from sparcl_mcu.link.client import Client
@@ -33,12 +33,12 @@ def test_it_learns(board):
     learner: Learner = BoardLearner(Client(board, timeout=5), network(8, CLASSES), expected_model_hash=MODEL)
     x, y = samples(50, 8)
     learner.reset(LearnSettings(seed=3))
-    learner.begin_task()
-    learner.observe(x, y)
+    learner.begin_task(ALL)
+    learner.observe(x, y, np.arange(50))
     learner.end_task()
     assert np.array_equal(learner.predict(x[:20]), classes_of(x[:20]))
     record = Record()
-    record.reset(3)
+    record.reset(LearnSettings(seed=3))
     record.begin_task()
     record.observe(x, y)
     record.end_task()

@@ -7,6 +7,7 @@ import struct
 import zlib
 
 from link_harness import Board, Record, classes_of, samples
+from sparcl_mcu.learners.base import LearnSettings, TaskInfo
 
 
 class MinimalClient:
@@ -18,7 +19,7 @@ class MinimalClient:
         hello = self.ask(0x01, b"\x01\x02\x03\x04")
         fields = struct.unpack_from("<IHBHIIHHHBHIIHB", hello)
         assert fields[0] == 0x04030201
-        assert fields[1] == 2, "another protocol version"
+        assert fields[1] == 3, "another protocol version"
         self.seq, self.inputs = fields[2], fields[6]
 
     def stuff(self, raw):
@@ -68,19 +69,27 @@ def test_a_minimal_client_teaches_the_board():
 
     client = MinimalClient(read_byte, board.write)
     x, y = samples(300, client.inputs)
-    client.ask(0x02, struct.pack("<IBbB", 5, 1, -7, 0))
-    client.ask(0x03)
-    predicted = [client.ask(0x04, bytes([label]) + sample.tobytes())[0] for sample, label in zip(x, y, strict=True)]
+    client.ask(0x02, struct.pack("<IBb6B5H", 5, 1, -7, *[0] * 11))
+    client.ask(0x09, bytes([y[0]]) + x[0].tobytes())
+    client.ask(0x03, struct.pack("<IHH", 300, 2, 0x3FF))
+    predicted = [
+        client.ask(0x04, struct.pack("<BH", label, i) + sample.tobytes())[0]
+        for i, (sample, label) in enumerate(zip(x, y, strict=True))
+    ]
+    client.ask(0x0A)
+    assert client.ask(0x0B, struct.pack("<H", 0))[:1] == b"\xb6", "samples 1, 2, 4, 5, 7 are wanted"
     client.ask(0x05)
     assert predicted == list(classes_of(x))
     assert client.ask(0x06, x[7].tobytes()) == bytes([classes_of(x)[7]])
     record = Record()
-    record.reset(5)
-    record.begin_task()
+    record.reset(LearnSettings(seed=5, alpha_shift=0))
+    record.remember(x[:1], y[:1])
+    record.begin_task(TaskInfo(tuple(range(10)), 300, 2))
     record.observe(x, y)
+    record.end_epoch()
     record.end_task()
     assert struct.unpack("<I", client.ask(0x07)) == (record.hash,)
-    stats = struct.unpack("<4I4QI8I", client.ask(0x08))
+    stats = struct.unpack("<7I8QI8I", client.ask(0x08))
     assert stats[:2] == (300, 1)
-    assert stats[9:] == (306, 0, 0, 0, 0, 0, 0, 0)
+    assert stats[-8:] == (309, 0, 0, 0, 0, 0, 0, 0)
     board.close()

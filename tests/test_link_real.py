@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from helpers import REPO, compile_c, random_network, random_samples, runtime_sources
 from link_harness import SANITIZERS, BadLine, Board
-from sparcl_mcu.learners.base import LearnerError, LearnSettings
+from sparcl_mcu.learners.base import Importance, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.board import BoardLearner
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
 from sparcl_tools.generate import generate, model_hash
 
-REPLAY = 20
+ROOM = Room(replay=20, logits=True, tdm=True, inter=6554, dgm=True, slice=32, ddr=60)
 NETWORK = random_network(1)
 
 
@@ -21,7 +23,7 @@ NETWORK = random_network(1)
 def firmware(tmp_path_factory):
     """The streaming firmware on the native port, compiled without PlatformIO."""
     folder = tmp_path_factory.mktemp("firmware")
-    generate(NETWORK, folder, replay_capacity=REPLAY, settings=LearnSettings())
+    generate(NETWORK, folder, room=ROOM, settings=LearnSettings())
     port = REPO / "firmware/lib/port_native"
     sources = [str(REPO / "firmware/app/main.c"), str(folder / "model.c"), *map(str, port.rglob("*.c"))]
     includes = [f"-I{path}" for path in (folder, REPO / "firmware/lib/port_api/include", port / "include")]
@@ -32,22 +34,39 @@ def firmware(tmp_path_factory):
 def test_the_board_and_the_simulation_agree_whatever_the_line_does(firmware):
     board = Board(program=firmware)
     line = BadLine(board, seed=4, share=0.1)
-    learner = BoardLearner(Client(line, timeout=0.8), NETWORK, expected_model_hash=model_hash(NETWORK, REPLAY))
+    learner = BoardLearner(Client(line, timeout=0.8), NETWORK, expected_model_hash=model_hash(NETWORK, ROOM))
     assert learner.hello.build_id == 0xC0FFEE
-    simulated = SimulatedLearner(NETWORK, REPLAY)
-    settings = LearnSettings(seed=9, lr_mantissa=3, lr_exponent=-8)
+    simulated = SimulatedLearner(NETWORK, ROOM)
+    settings = LearnSettings(
+        seed=9,
+        lr_mantissa=3,
+        lr_exponent=-8,
+        replay=Replay.DERPP,
+        importance=Importance.PAPER,
+        tdm_intra=3000,
+        tdm_inter=6000,
+        dgm_share=40000,
+        ddr_fraction=20000,
+    )
     learner.reset(settings)
     simulated.reset(settings)
     for task in range(3):
         x, y = random_samples(NETWORK, 60, task)
         for either in (learner, simulated):
-            either.begin_task()
-            either.observe(x, y)
+            either.begin_task(TaskInfo(tuple(range(NETWORK.classes)), 60, 3))
+        for _ in range(3):
+            numbers = np.flatnonzero(simulated.wanted())
+            assert np.array_equal(learner.wanted(), simulated.wanted())
+            for either in (learner, simulated):
+                either.observe(x[numbers], y[numbers], numbers)
+                either.end_epoch()
+        for either in (learner, simulated):
             either.end_task()
         assert learner.state_hash() == simulated.state_hash()
         assert np.array_equal(learner.predict(x), simulated.predict(x))
+        assert np.array_equal(learner.predict(x, (1, 3)), simulated.predict(x, (1, 3)))
     on_board, here = learner.stats(), simulated.stats()
-    assert on_board["steps"] == 180
+    assert on_board["steps"] == simulated.step < 3 * 180, "some samples were removed"
     assert {name: on_board[name] for name in on_board.keys() & here.keys()} == here
     assert "instructions" not in on_board
     assert line.hurt > 10
@@ -57,5 +76,9 @@ def test_the_board_and_the_simulation_agree_whatever_the_line_does(firmware):
 def test_another_replay_capacity_is_another_model(firmware):
     board = Board(program=firmware)
     with pytest.raises(LearnerError, match="was built for model"):
-        BoardLearner(Client(board, timeout=5), NETWORK, expected_model_hash=model_hash(NETWORK, REPLAY + 1))
+        BoardLearner(
+            Client(board, timeout=5),
+            NETWORK,
+            expected_model_hash=model_hash(NETWORK, dataclasses.replace(ROOM, replay=21)),
+        )
     board.close()

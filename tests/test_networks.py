@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from executors import BOARDS, firmware, taught
-from helpers import random_graph_network, random_samples
+from helpers import random_graph_network, random_samples, whole_task
 from sparcl_mcu import design
 from sparcl_mcu.graph import Graph
-from sparcl_mcu.learners.base import Learner, LearnSettings
+from sparcl_mcu.learners.base import Learner, LearnSettings, Room
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
@@ -65,7 +65,7 @@ def teach(learner: Learner, name: str, n: int) -> list[int | None]:
     hashes: list[int | None] = []
     learner.reset(SETTINGS)
     for part in np.split(np.arange(n), [3 * n // 5]):
-        learner.begin_task()
+        learner.begin_task(whole_task(network(name)))
         learner.observe(x[part], y[part])
         learner.end_task()
         hashes.append(learner.state_hash())
@@ -74,7 +74,7 @@ def teach(learner: Learner, name: str, n: int) -> list[int | None]:
 
 @cache
 def expected(name: str, n: int) -> list[int | None]:
-    learner = SimulatedLearner(network(name), REPLAY, CASES[name].batch)
+    learner = SimulatedLearner(network(name), Room(replay=REPLAY, batch=CASES[name].batch))
     hashes = teach(learner, name, n)
     assert learner.moved() > 0.2
     return hashes
@@ -82,8 +82,8 @@ def expected(name: str, n: int) -> list[int | None]:
 
 def equal_on(board: str, name: str, n: int, folder: Path) -> None:
     batch = CASES[name].batch
-    program, _ = firmware(board, network(name), folder, replay=REPLAY, batch=batch, whole_memory=True)
-    with taught(board, program, network(name), replay=REPLAY, batch=batch) as learner:
+    program, _ = firmware(board, network(name), folder, room=Room(replay=REPLAY, batch=batch), whole_memory=True)
+    with taught(board, program, network(name), room=Room(replay=REPLAY, batch=batch)) as learner:
         assert teach(learner, name, n) == expected(name, n)
 
 

@@ -7,12 +7,16 @@ import struct
 
 import pytest
 
-from link_harness import Board, Record, samples
+from link_harness import ALL, Board, Record, bitmap, packed, samples
+from sparcl_mcu.learners.base import LearnSettings, TaskInfo
 from sparcl_mcu.link.frames import encode
 from sparcl_mcu.link.messages import LINK_COUNTERS, Kind, Nak, Stats, Status
 
 INPUTS = 8
 X, Y = samples(40, INPUTS)
+TASK = TaskInfo(ALL.classes, 2000, 3)
+RESET = packed(LearnSettings(seed=1))
+BEGIN = struct.pack("<IH", TASK.samples, TASK.epochs) + bitmap(TASK.classes)
 
 
 class Talk:
@@ -45,7 +49,7 @@ class Talk:
 
 
 def sample(i: int) -> bytes:
-    return bytes([Y[i]]) + X[i].tobytes()
+    return struct.pack("<BH", Y[i], i) + X[i].tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +62,8 @@ def board():
 @pytest.fixture
 def talk(board):
     talk = Talk(board)
-    assert talk.done(Kind.RESET, struct.pack("<IBbB", 1, 1, -7, 0)) == b"\0"
-    assert talk.done(Kind.BEGIN_TASK) == b"\0"
+    assert talk.done(Kind.RESET, RESET) == b"\0"
+    assert talk.done(Kind.BEGIN_TASK, BEGIN) == b"\0"
     return talk
 
 
@@ -99,7 +103,7 @@ def test_a_cut_anywhere(talk):
 
 @pytest.mark.parametrize("extra", [1, 2, 300, 10_000])
 def test_a_frame_longer_than_the_buffer(talk, extra):
-    refuse(talk, encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, sample(0) + b"\1" * extra), {Nak.LONG}, {"too_long"})
+    refuse(talk, encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, b"\1" * (len(RESET) + extra)), {Nak.LONG}, {"too_long"})
 
 
 @pytest.mark.parametrize("ahead", [1, 5, 100, 200])
@@ -111,19 +115,24 @@ def test_a_frame_out_of_order(talk, ahead):
 @pytest.mark.parametrize(
     ("kind", "payload", "status", "counter"),
     [
-        (0x09, b"", Status.KIND, "unknown_kind"),
+        (0x0F, b"", Status.KIND, "unknown_kind"),
         (0x00, b"\0\0", Status.KIND, "unknown_kind"),
         (0x84, sample(0), Status.KIND, "unknown_kind"),
         (Kind.NAK, b"\4\0", Status.KIND, "unknown_kind"),
-        (Kind.OBSERVE, bytes([10]) + sample(0)[1:], Status.LABEL, "refused"),
+        (Kind.OBSERVE, b"\12" + sample(0)[1:], Status.LABEL, "refused"),
         (Kind.OBSERVE, sample(0)[:-1], Status.LENGTH, "refused"),
         (Kind.OBSERVE, b"", Status.LENGTH, "refused"),
         (Kind.PREDICT, sample(0), Status.LENGTH, "refused"),
         (Kind.HELLO, b"", Status.LENGTH, "refused"),
         (Kind.RESET, b"", Status.LENGTH, "refused"),
-        (Kind.RESET, struct.pack("<IBbB", 1, 2, -7, 0), Status.CONFIG, "refused"),
-        (Kind.BEGIN_TASK, b"", Status.TASK, "refused"),
-        (Kind.BEGIN_TASK, b"\0", Status.LENGTH, "refused"),
+        (Kind.RESET, struct.pack("<IB", 1, 2) + RESET[5:], Status.CONFIG, "refused"),
+        (Kind.BEGIN_TASK, BEGIN, Status.TASK, "refused"),
+        (Kind.BEGIN_TASK, BEGIN[:-1], Status.LENGTH, "refused"),
+        (Kind.REMEMBER, sample(0)[:1] + sample(0)[3:], Status.TASK, "refused"),
+        (Kind.PREDICT_AMONG, b"\1" + X[0].tobytes(), Status.LENGTH, "refused"),
+        (Kind.WANTED, struct.pack("<H", 2000), Status.SAMPLE, "refused"),
+        (Kind.LAYER, b"\3", Status.ARG, "refused"),
+        (Kind.BUFFER, b"\12", Status.LABEL, "refused"),
         (Kind.STATE_HASH, b"\0", Status.LENGTH, "refused"),
     ],
 )
@@ -159,11 +168,24 @@ def test_a_repeated_frame_is_answered_from_memory(talk):
     assert after.out_of_order == before.out_of_order + 6
 
 
-@pytest.mark.parametrize("kind", [Kind.RESET, Kind.BEGIN_TASK, Kind.END_TASK, Kind.PREDICT, Kind.STATE_HASH])
+PAYLOADS = {
+    Kind.RESET: packed(LearnSettings(seed=7)),
+    Kind.BEGIN_TASK: BEGIN,
+    Kind.PREDICT: X[0].tobytes(),
+    Kind.PREDICT_AMONG: bitmap((1, 2)) + X[0].tobytes(),
+    Kind.REMEMBER: bytes([Y[0]]) + X[0].tobytes(),
+    Kind.WANTED: struct.pack("<H", 24),
+    Kind.LAYER: b"\1",
+    Kind.BUFFER: b"\5",
+    Kind.OBSERVE: sample(3),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in (Kind.NAK, Kind.HELLO, Kind.STATS)])
 def test_every_message_repeated_at_once_is_acted_on_once(talk, kind):
-    payload = {Kind.RESET: struct.pack("<IBbB", 7, 1, -7, 0), Kind.PREDICT: X[0].tobytes()}.get(kind, b"")
+    payload = PAYLOADS.get(kind, b"")
     talk.observe(0)
-    if kind == Kind.BEGIN_TASK:
+    if kind in (Kind.BEGIN_TASK, Kind.REMEMBER):
         talk.done(Kind.END_TASK)
     wire = encode(kind, talk.seq, payload)
     first = talk.board.ask(wire)
@@ -172,7 +194,24 @@ def test_every_message_repeated_at_once_is_acted_on_once(talk, kind):
     assert first.payload[:1] == b"\0"
     assert talk.board.ask(wire) == first
     assert talk.hash() == after_one
-    assert talk.stats().predictions == (kind == Kind.PREDICT)
+    assert talk.stats().predictions == (kind in (Kind.PREDICT, Kind.PREDICT_AMONG))
+
+
+def test_what_the_board_tells_in_pieces(talk):
+    """WANTED, LAYER and BUFFER: as many as a reply holds, and the rest in the next."""
+    wanted = [i % 3 != 0 for i in range(TASK.samples)]
+    first, rest = (talk.done(Kind.WANTED, struct.pack("<H", at)) for at in (0, 1024))
+    assert (len(first), len(rest)) == (1 + 128, 1 + 122)
+    bits = "".join(f"{byte:08b}"[::-1] for byte in first[1:] + rest[1:])
+    assert [bit == "1" for bit in bits] == wanted
+    assert talk.done(Kind.LAYER, b"\2") == b"\0" + struct.pack("<4I", 3, 4, 5, 0x12345678)
+    assert talk.done(Kind.BUFFER, b"\4") == b"\0" + struct.pack("<6H", *range(1004, 1010))
+    talk.done(Kind.END_TASK)
+    assert talk.done(Kind.WANTED, b"\0\0") == struct.pack("b", Status.TASK)
+
+
+def test_a_sample_is_classified_among_the_classes_asked_for(talk):
+    assert talk.done(Kind.PREDICT_AMONG, bitmap((1, 2)) + X[0].tobytes()) == bytes([0, 0b110])
 
 
 def test_hello_resets_the_numbers_and_nothing_learnt(talk):
@@ -181,7 +220,7 @@ def test_hello_resets_the_numbers_and_nothing_learnt(talk):
     for seq in (0, 9, 200, 255):
         answer = talk.board.ask(encode(Kind.HELLO, seq, b"abcd"))
         assert answer.seq == seq
-        assert answer.payload[:8] == b"\0abcd\2\0" + bytes([seq + 1 & 0xFF])
+        assert answer.payload[:8] == b"\0abcd\3\0" + bytes([seq + 1 & 0xFF])
     talk.seq = 0
     # an old number is forgotten: not a repetition any more
     assert talk.board.ask(encode(Kind.OBSERVE, 250, sample(1))).kind == Kind.NAK
@@ -191,14 +230,14 @@ def test_hello_resets_the_numbers_and_nothing_learnt(talk):
 def test_instructions_are_summed_over_the_wrap():
     board = Board(INPUTS)
     talk = Talk(board)
-    talk.done(Kind.BEGIN_TASK)
+    talk.done(Kind.BEGIN_TASK, BEGIN)
     for i in range(10):
         talk.observe(i)
     talk.done(Kind.PREDICT, X[0].tobytes())
     assert talk.stats().instructions == 7 * 10
     assert talk.stats().stack_bytes == 1234
     talk.done(Kind.END_TASK)
-    talk.done(Kind.RESET, struct.pack("<IBbB", 1, 1, -7, 0))
+    talk.done(Kind.RESET, RESET)
     assert talk.stats().instructions == 0
     board.close()
 
@@ -225,8 +264,8 @@ def test_garbage_is_answered_piece_by_piece_and_then_all_is_well(talk, seed):
 
 def test_bytes_may_come_one_at_a_time(talk):
     record = Record()
-    record.reset(1)
-    record.begin_task()
+    record.reset(LearnSettings(seed=1))
+    record.begin_task(TASK)
     record.observe(X[:3], Y[:3])
     for i in range(3):
         for byte in encode(Kind.OBSERVE, talk.seq, sample(i)):

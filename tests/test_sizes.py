@@ -18,7 +18,7 @@ from helpers import REPO, random_graph_network
 from programs import need
 from sparcl_mcu import design
 from sparcl_mcu.boards import catalogue, open_board
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.sparsity import Block
 from sparcl_tools import elf, sizes
@@ -43,7 +43,7 @@ def make_model(name: str, folder: Path) -> None:
     if name == "digits":
         generate_example(REPO / "examples/digits", folder)
     else:
-        generate(random_graph_network(CNNS[name], 0), folder, replay_capacity=8, settings=LearnSettings())
+        generate(random_graph_network(CNNS[name], 0), folder, room=Room(replay=8), settings=LearnSettings())
 
 
 def stack_used(board: str, program: Path) -> int:
@@ -55,8 +55,8 @@ def stack_used(board: str, program: Path) -> int:
         x = rng.integers(-127, 128, (8, hello.inputs)).astype(np.int8)
         client.reset(LearnSettings())
         for _ in range(2):
-            client.begin_task()
-            client.observe(x, rng.integers(0, hello.classes, len(x)).astype(np.uint8))
+            client.begin_task(TaskInfo(tuple(range(hello.classes))))
+            client.observe(x, rng.integers(0, hello.classes, len(x)).astype(np.uint8), np.arange(len(x)))
             client.end_task()
         client.predict(x)
         client.state_hash()

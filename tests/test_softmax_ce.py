@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from c_structs import Memory, pointer
+from c_structs import Lesson, Memory, Rate, pointer
 from helpers import runtime_library
 from kernel_cases import Rng, rngs
 from sparcl_mcu.ops import softmax_ce
@@ -51,6 +51,27 @@ def test_logit_gradient(n: int, rng: Rng, shift: int) -> None:
     )
     want = before + softmax_ce.logit_gradient(z.astype(np.int64), target.astype(np.int64), shift)
     assert g.tolist() == want.tolist()
+    memory.check()
+
+
+@settings(max_examples=100)
+@given(st.integers(2, 40), rngs, st.sampled_from(["nothing", "classes", "logits"]), st.integers(0, 15))
+def test_a_lesson_asks_for_one_of_the_losses(n: int, rng: Rng, loss: str, shift: int) -> None:
+    memory = Memory()
+    z, target, g = memory.inputs(logits(rng, n)), memory.inputs(logits(rng, n)), memory.outputs(n, np.int32)
+    label = int(rng.integers(n))
+    classes = (rng.random(n) < 0.5) | (np.arange(n) == label)
+    bits = memory.inputs(np.packbits(classes, bitorder="little"))
+    of_logits = pointer(target if loss == "logits" else None)
+    lesson = Lesson(label, shift, loss == "nothing", Rate(), pointer(bits), of_logits, None, None)
+    runtime_library().scl_loss_grad(pointer(z), ctypes.c_uint32(n), ctypes.byref(lesson), pointer(g))
+    wide = z.astype(np.int64)
+    want = {
+        "nothing": np.zeros(n, np.int64),
+        "classes": softmax_ce.gradient(wide, label, classes),
+        "logits": softmax_ce.logit_gradient(wide, target.astype(np.int64), shift),
+    }
+    assert g.tolist() == want[loss].tolist()
     memory.check()
 
 

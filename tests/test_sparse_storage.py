@@ -9,6 +9,7 @@ import pytest
 from executors import firmware, taught
 from helpers import random_graph_network, random_samples, whole_task
 from sparcl_mcu.design import mlp
+from sparcl_mcu.learners.base import Room
 from sparcl_mcu.sparsity import BLOCKS, Block
 from sparcl_tools.elf import sizes
 
@@ -19,8 +20,8 @@ INPUTS, HIDDEN = 96, 64
 def measured(density: float, block: Block, folder: Path) -> tuple[int, int, float]:
     """RAM and flash of the firmware, and instructions a learnt sample."""
     network = random_graph_network(mlp((INPUTS,), 4, (HIDDEN,), density, block), 0)
-    program, _ = firmware(BOARD, network, folder, replay=4)
-    with taught(BOARD, program, network, replay=4) as learner:
+    program, _ = firmware(BOARD, network, folder, room=Room(replay=4))
+    with taught(BOARD, program, network, room=Room(replay=4)) as learner:
         learner.begin_task(whole_task(network))
         learner.observe(*random_samples(network, 20, seed=0))
         stats = learner.stats()

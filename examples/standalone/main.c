@@ -68,7 +68,7 @@ static void say_number(uint32_t value)
 void app_start(void)
 {
     if (scl_init(&learner, &scl_model_generated, &state, &arena) != SCL_OK ||
-        scl_begin_task(&learner) != SCL_OK) {
+        scl_begin_task(&learner, &(scl_task){0}) != SCL_OK) {
         port_exit(1);
     }
 }
@@ -79,8 +79,8 @@ void app_step(void)
     uint8_t seen = 0;
     sensor_read(x);
     const uint8_t answer = button_pressed();
-    const scl_err err = answer == NO_BUTTON ? scl_predict(&learner, x, &seen, NULL)
-                                            : scl_observe(&learner, x, answer, NULL);
+    const scl_err err = answer == NO_BUTTON ? scl_predict(&learner, x, NULL, &seen, NULL)
+                                            : scl_observe(&learner, x, answer, 0, NULL);
     if (err != SCL_OK) {
         say(scl_err_text(err));
         port_exit(1);

@@ -10,7 +10,7 @@
 static scl_model_state scl_state_memory;
 static scl_model_arena scl_arena_memory;
 
-static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS)];
+static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES)];
 static scl_learner learner;
 static scl_session session;
 static scl_session_io io;

@@ -33,20 +33,21 @@ scl_err scl_reset(scl_learner *learner, const scl_config *config)
     state.tasks_begun = state.task_open = 0;
     learner->counters = (scl_counters){0};
     calls = 0;
-    note('R', &config->seed, sizeof config->seed);
-    note('l', &config->lr_exponent, 1);
-    note('s', &config->second_pass, 1);
+    note('R', config, sizeof *config);
     return SCL_OK;
 }
 
-scl_err scl_begin_task(scl_learner *learner)
+scl_err scl_begin_task(scl_learner *learner, const scl_task *task)
 {
     (void)learner;
     if (state.task_open)
         return SCL_ERR_TASK;
     state.task_open = 1;
     state.tasks_begun++;
-    note('B', NULL, 0);
+    state.samples = task->samples;
+    note('B', &task->samples, sizeof task->samples);
+    note('e', &task->epochs, sizeof task->epochs);
+    note('c', task->classes, SCL_CLASS_BYTES(CLASSES));
     return SCL_OK;
 }
 
@@ -60,13 +61,24 @@ scl_err scl_end_task(scl_learner *learner)
     return SCL_OK;
 }
 
-scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_t *predicted)
+scl_err scl_end_epoch(scl_learner *learner)
+{
+    (void)learner;
+    if (!state.task_open)
+        return SCL_ERR_TASK;
+    note('N', NULL, 0);
+    return SCL_OK;
+}
+
+scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint32_t number,
+                    uint8_t *predicted)
 {
     if (!state.task_open)
         return SCL_ERR_TASK;
     if (label >= CLASSES)
         return SCL_ERR_LABEL;
     note('O', &label, 1);
+    note('n', &number, sizeof number);
     note('x', x, learner->model->inputs);
     learner->counters.steps++;
     state.step++;
@@ -75,13 +87,42 @@ scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint8_
     return SCL_OK;
 }
 
-scl_err scl_predict(scl_learner *learner, const int8_t *x, uint8_t *predicted,
+scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label)
+{
+    if (state.task_open)
+        return SCL_ERR_TASK;
+    note('M', &label, 1);
+    note('x', x, learner->model->inputs);
+    state.seen++;
+    return SCL_OK;
+}
+
+scl_err scl_predict(scl_learner *learner, const int8_t *x, const uint8_t *among, uint8_t *predicted,
                     const int16_t **logits)
 {
     (void)logits;
     learner->counters.predictions++;
-    *predicted = classify(learner, x);
+    *predicted = among == NULL ? classify(learner, x) : among[0];
     return SCL_OK;
+}
+
+/* Every third sample was removed. */
+bool scl_wanted(const scl_learner *learner, uint32_t number)
+{
+    return number < learner->state->samples && number % 3u != 0;
+}
+
+scl_err scl_layer_query(const scl_learner *learner, uint32_t index, scl_layer_info *info)
+{
+    (void)learner;
+    *info = (scl_layer_info){index + 1u, index + 2u, index + 3u, 0x12345678u};
+    return SCL_OK;
+}
+
+uint32_t scl_buffer_count(const scl_learner *learner, uint8_t label)
+{
+    (void)learner;
+    return 1000u + label;
 }
 
 uint32_t scl_state_hash(const scl_learner *learner)
@@ -118,12 +159,15 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     uint16_t inputs = (uint16_t)atoi(argv[1]);
-    scl_model model = {
-        .hash = 0x12345678u, .inputs = inputs, .classes = CLASSES, .replay_capacity = 100};
+    scl_model model = {.hash = 0x12345678u,
+                       .inputs = inputs,
+                       .classes = CLASSES,
+                       .layer_count = 3,
+                       .replay_capacity = 100};
     scl_learner learner = {.model = &model, .state = &state};
     scl_session_io io = {send, count, stack_used, "test board", (uint8_t)atoi(argv[2])};
     /* On the heap and no byte too long, so that the sanitizer sees any write past it. */
-    size_t frame_bytes = SCL_FRAME_BYTES(inputs);
+    size_t frame_bytes = SCL_FRAME_BYTES(inputs, CLASSES);
     uint8_t *frame = malloc(frame_bytes);
     if (frame == NULL)
         return 1;

@@ -14,6 +14,7 @@ import numpy as np
 from sparcl_mcu import network_file, prepare
 from sparcl_mcu import numerics as nx
 from sparcl_mcu.config import load
+from sparcl_mcu.learners.base import TaskInfo
 from sparcl_mcu.learners.simulated import SimulatedLearner
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
@@ -70,12 +71,12 @@ def _learning() -> str:
     rng = np.random.default_rng(2026)
     x = rng.integers(-127, 128, (TASKS * SAMPLES, net.inputs)).astype(np.int8)
     y = rng.integers(0, net.classes, len(x)).astype(np.uint8)
-    learner = SimulatedLearner(net, replay_capacity=config.learn.replay)
+    learner = SimulatedLearner(net, prepare.room(config, net))
     learner.reset(prepare.learn_settings(config))
     hashes = [learner.state_hash()]
     for task in range(TASKS):
         part = slice(task * SAMPLES, (task + 1) * SAMPLES)
-        learner.begin_task()
+        learner.begin_task(TaskInfo(tuple(range(net.classes))))
         learner.observe(x[part], y[part])
         learner.end_task()
         hashes.append(learner.state_hash())

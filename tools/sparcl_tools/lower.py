@@ -293,7 +293,8 @@ class _Lowering:
         window = "" if node.op == "dense" else f"&w_{name}, "
         suffix = "" if node.op == "depthwise" else f"_{kernel(self.network, node)}"
         d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
-        return f"scl_{node.op}_weight_{verb}{suffix}(&m_{name}, {window}{where}, {d}, {self._vec(node.sources[0])}{rate});"
+        x = self._vec(node.sources[0])
+        return f"scl_{node.op}_weight_{verb}{suffix}(&m_{name}, {window}{where}, {d}, {x}{rate});"
 
     def _measure(self, node: Node) -> None:
         """An importance pass goes down to the layer it measures, and no further."""

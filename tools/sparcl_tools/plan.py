@@ -164,7 +164,8 @@ def _members(network: Network, room: Room) -> list[_Member]:
         if room.slice:
             members.append(_Member(f"{name}_terms", f"{name} importance, uint8", "uint8_t", blocks.capacity))
         if room.dgm:
-            members.append(_Member(f"{name}_selected", f"{name} blocks that learn", "uint8_t", -(-blocks.capacity // 8)))
+            bits = -(-blocks.capacity // 8)
+            members.append(_Member(f"{name}_selected", f"{name} blocks that learn", "uint8_t", bits))
     for scale in network.exponents:
         if not network.graph.scale_fixed(scale):
             members.append(_Member(f"{scale}_scale", f"{scale} output exponent", "scl_scale", 1))

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..link.client import Client
 from ..link.messages import LINK_COUNTERS
 from ..network import Network
-from .base import Inputs, Labels, LearnerError, LearnSettings
+from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, TaskInfo
 
 
 class BoardLearner:
     """Learns on a board: the `Learner` whose arithmetic is done elsewhere.
 
-    Raises LearnerError when the board was built for another network than `network` with the replay buffer that
+    Raises LearnerError when the board was built for another network than `network` with the room that
     `expected_model_hash` stands for, and LinkError when it does not answer.
     """
 
     def __init__(self, client: Client, network: Network, *, expected_model_hash: int) -> None:
         self._client = client
+        self._samples = 0  # of the open task
         self.hello = hello = client.hello()
         remedy = "generate, build and upload the firmware for this network (sparcl generate, sparcl build)"
         if (hello.inputs, hello.classes) != (network.inputs, network.classes):
@@ -36,21 +40,37 @@ class BoardLearner:
         """Forget everything learnt: back to the network as it was built into the firmware."""
         self._client.reset(settings)
 
-    def begin_task(self) -> None:
-        """Open the next task."""
-        self._client.begin_task()
+    def remember(self, x: Inputs, y: Labels) -> None:
+        """Offer int8 (n, inputs) samples with labels uint8 (n,) to the replay buffer without learning them."""
+        self._client.remember(x, y)
 
-    def observe(self, x: Inputs, y: Labels) -> None:
-        """Learn int8 (n, inputs) samples with labels uint8 (n,) in order."""
-        self._client.observe(x, y)
+    def begin_task(self, task: TaskInfo) -> None:
+        """Open the next task."""
+        self._client.begin_task(task)
+        self._samples = task.samples
+
+    def observe(self, x: Inputs, y: Labels, numbers: Numbers | None = None) -> None:
+        """Learn int8 (n, inputs) samples with labels uint8 (n,) in order; numbers (n,) say which of the task's, for
+        DDR."""
+        self._client.observe(x, y, np.zeros(len(x), np.int64) if numbers is None else numbers)
+
+    def end_epoch(self) -> None:
+        """The task's samples were all offered once more."""
+        self._client.end_epoch()
+
+    def wanted(self) -> NDArray[np.bool_]:
+        """(samples of the task,) False for those that DDR removed."""
+        if self._samples > 65535:  # more than DDR can follow
+            return np.ones(self._samples, np.bool_)
+        return self._client.wanted(self._samples)
 
     def end_task(self) -> None:
         """Close the open task."""
         self._client.end_task()
 
-    def predict(self, x: Inputs) -> Labels:
+    def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
         """Class of each sample, uint8 (n,), classified on the board."""
-        return self._client.predict(x)
+        return self._client.predict(x, among)
 
     def stats(self) -> dict[str, int]:
         """scl_counters and `instructions` since reset; the link since it was opened.

@@ -7,11 +7,27 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..boards.stream import ByteStream
-from ..learners.base import Inputs, Labels, LearnSettings
+from ..learners.base import Inputs, Labels, LearnSettings, Numbers, TaskInfo
 from .log import LinkCounters, LinkLog
-from .messages import RESET, RUNTIME_VERSION, STATE_HASH, Hello, Kind, LinkError, Stats, status_text
+from .messages import (
+    BEGIN_TASK,
+    BUFFER_CLASSES,
+    OBSERVE,
+    RESET,
+    RUNTIME_VERSION,
+    STATE_HASH,
+    WANTED,
+    WANTED_SAMPLES,
+    Hello,
+    Kind,
+    LayerInfo,
+    LinkError,
+    Stats,
+    status_text,
+)
 from .transport import Transport
 
 
@@ -63,39 +79,69 @@ class Client:
 
     def reset(self, settings: LearnSettings) -> None:
         """Forget everything learnt, and learn as `settings` say from now on."""
-        second_pass = int(settings.second_pass)
-        self._control(Kind.RESET, RESET.pack(settings.seed, settings.lr_mantissa, settings.lr_exponent, second_pass))
+        s = settings
+        rate = (s.seed, s.lr_mantissa, s.lr_exponent)
+        kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
+        shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
+        self._control(Kind.RESET, RESET.pack(*rate, *kinds, *shares))
 
-    def begin_task(self) -> None:
+    def begin_task(self, task: TaskInfo) -> None:
         """Open the next task."""
-        self._control(Kind.BEGIN_TASK)
+        classes = _bits(task.classes, self._ready())
+        self._control(Kind.BEGIN_TASK, BEGIN_TASK.pack(task.samples, task.epochs) + classes)
+
+    def end_epoch(self) -> None:
+        """The task's samples were all offered once more."""
+        self._control(Kind.END_EPOCH)
+
+    def wanted(self, samples: int) -> NDArray[np.bool_]:
+        """(samples,) bool, of an open task that announced so many: which are still to be offered."""
+        replies = [self._control(Kind.WANTED, WANTED.pack(first)) for first in range(0, samples, WANTED_SAMPLES)]
+        bits = np.unpackbits(np.frombuffer(b"".join(replies), np.uint8), bitorder="little")
+        if len(bits) != -(-samples // 8) * 8:
+            self._malformed(Kind.WANTED, replies[-1])
+        return bits[:samples].astype(np.bool_)
 
     def end_task(self) -> None:
         """Close the open task."""
         self._control(Kind.END_TASK)
 
-    def observe(self, x: Inputs, y: Labels) -> Labels:
-        """Learn samples int8 (n, inputs) with labels uint8 (n,) in order; returns what each was taken for before."""
-        hello = self._ready()
-        self._check_samples(x, hello)
-        labels = np.asarray(y)
-        if labels.shape != (len(x),):
-            raise LinkError(f"{len(x)} samples came with labels of shape {labels.shape}; give one label a sample")
-        if len(labels) and (labels.min() < 0 or labels.max() >= hello.classes):
-            raise LinkError(
-                f"labels lie in {labels.min()} .. {labels.max()}, but the network on {self.name} has "
-                f"{hello.classes} classes (0 .. {hello.classes - 1})"
-            )
-        rows = np.empty((len(x), 1 + hello.inputs), dtype=np.uint8)
-        rows[:, 0] = labels
-        rows[:, 1:] = x.view(np.uint8)
-        return self._classes(Kind.OBSERVE, _rows(rows), hello.window)
+    def observe(self, x: Inputs, y: Labels, numbers: Numbers) -> Labels:
+        """Learn samples int8 (n, inputs) with labels uint8 (n,) in order; returns what each was taken for before.
 
-    def predict(self, x: Inputs) -> Labels:
-        """Class of each sample int8 (n, inputs), uint8 (n,); changes nothing learnt."""
+        numbers (n,): which of the task's samples each one is. The wire has 16 bits for them: only DDR reads them, and
+        it follows no task of more samples.
+        """
+        which = np.asarray(numbers)
+        if which.shape != (len(x),):
+            raise LinkError(f"{len(x)} samples came with numbers of shape {which.shape}; give one number a sample")
+        rows = self._labelled(x, y, OBSERVE.size)
+        rows[:, 1:3] = (which & 0xFFFF).astype("<u2").reshape(-1, 1).view(np.uint8)
+        return self._classes(Kind.OBSERVE, _rows(rows))
+
+    def remember(self, x: Inputs, y: Labels) -> None:
+        """Offer samples int8 (n, inputs) with labels uint8 (n,) to the replay buffer, between tasks."""
+        self._samples(Kind.REMEMBER, _rows(self._labelled(x, y, 1)))
+
+    def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
+        """Class of each sample int8 (n, inputs), uint8 (n,), among all or some; changes nothing learnt."""
         hello = self._ready()
         self._check_samples(x, hello)
-        return self._classes(Kind.PREDICT, _rows(np.ascontiguousarray(x).view(np.uint8)), hello.window)
+        rows = _rows(np.ascontiguousarray(x).view(np.uint8))
+        if among is None:
+            return self._classes(Kind.PREDICT, rows)
+        classes = _bits(among, hello)
+        return self._classes(Kind.PREDICT_AMONG, [classes + row for row in rows])
+
+    def layer(self, index: int) -> LayerInfo:
+        """How the weighted layer `index`, in the network's order, stands."""
+        return LayerInfo.unpack(self._control(Kind.LAYER, bytes([index])))
+
+    def buffer(self) -> NDArray[np.int64]:
+        """(classes,) samples of each class that the replay buffer holds."""
+        firsts = range(0, self._ready().classes, BUFFER_CLASSES)
+        counts = b"".join(self._control(Kind.BUFFER, bytes([first])) for first in firsts)
+        return np.frombuffer(counts, "<u2").astype(np.int64)
 
     def state_hash(self) -> int:
         """CRC-32 of the learnt state."""
@@ -124,13 +170,36 @@ class Client:
         self._check(kind, reply)
         return reply[1:]
 
-    def _classes(self, kind: Kind, payloads: Sequence[bytes], window: int) -> Labels:
-        replies = self._transport.exchange(kind, payloads, window)
+    def _samples(self, kind: Kind, payloads: Sequence[bytes]) -> list[bytes]:
+        """Messages that may be on their way together; the replies without their status."""
+        replies = self._transport.exchange(kind, payloads, self._ready().window)
         for index, reply in enumerate(replies):
             self._check(kind, reply, f" of sample {index}")
-            if len(reply) != 2:
+        return [reply[1:] for reply in replies]
+
+    def _classes(self, kind: Kind, payloads: Sequence[bytes]) -> Labels:
+        replies = self._samples(kind, payloads)
+        for reply in replies:
+            if len(reply) != 1:
                 self._malformed(kind, reply)
-        return np.frombuffer(b"".join(replies), dtype=np.uint8)[1::2].copy()
+        return np.frombuffer(b"".join(replies), dtype=np.uint8).copy()
+
+    def _labelled(self, x: Inputs, y: Labels, head: int) -> NDArray[np.uint8]:
+        """Payloads, a row each: label, the rest of the `head` bytes, sample."""
+        hello = self._ready()
+        self._check_samples(x, hello)
+        labels = np.asarray(y)
+        if labels.shape != (len(x),):
+            raise LinkError(f"{len(x)} samples came with labels of shape {labels.shape}; give one label a sample")
+        if len(labels) and (labels.min() < 0 or labels.max() >= hello.classes):
+            raise LinkError(
+                f"labels lie in {labels.min()} .. {labels.max()}, but the network on {self.name} has "
+                f"{hello.classes} classes (0 .. {hello.classes - 1})"
+            )
+        rows = np.zeros((len(x), head + hello.inputs), dtype=np.uint8)
+        rows[:, 0] = labels
+        rows[:, head:] = x.view(np.uint8)
+        return rows
 
     def _check(self, kind: Kind, reply: bytes, which: str = "") -> None:
         if not reply:
@@ -153,6 +222,16 @@ class Client:
         )
 
 
-def _rows(values: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[bytes]:
+def _bits(classes: Sequence[int], hello: Hello) -> bytes:
+    """A set of classes as the wire has it: a bit each, lowest first."""
+    alien = [label for label in classes if not 0 <= label < hello.classes]
+    if alien:
+        raise LinkError(f"classes {alien} of a network of {hello.classes} classes (0 .. {hello.classes - 1})")
+    bits = np.zeros(hello.classes, np.uint8)
+    bits[list(classes)] = 1
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def _rows(values: NDArray[np.uint8]) -> list[bytes]:
     data, size = values.tobytes(), values.shape[1]
     return [data[at : at + size] for at in range(0, len(data), size)]

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import SparclError
 
-PROTOCOL_VERSION = 2  # SCL_PROTOCOL_VERSION
-RUNTIME_VERSION = 2  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
+PROTOCOL_VERSION = 3  # SCL_PROTOCOL_VERSION
+RUNTIME_VERSION = 3  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
 
@@ -32,6 +32,12 @@ class Kind(IntEnum):
     PREDICT = 0x06
     STATE_HASH = 0x07
     STATS = 0x08
+    REMEMBER = 0x09
+    END_EPOCH = 0x0A
+    WANTED = 0x0B
+    PREDICT_AMONG = 0x0C
+    LAYER = 0x0D
+    BUFFER = 0x0E
     NAK = 0xFF
 
 
@@ -68,16 +74,22 @@ STATUS_TEXT = {
     Status.LENGTH: "the payload has the wrong length for its message kind",
     Status.KIND: "the message kind is unknown to this protocol version",
     Status.SAMPLE: "the task has no such sample, or it was removed",
-    Status.SCHEDULE: "the task is too short or has too few epochs for the settings, or does not say",
+    Status.SCHEDULE: "the task is too short for the settings, or its length is not known",
     Status.ROOM: "the network was generated without the memory for it",
 }
 
 TOKEN = struct.Struct("<I")  # HELLO request
-RESET = struct.Struct("<IBbB")  # seed, lr_mantissa, lr_exponent, second_pass
+RESET = struct.Struct("<IBbBBBBBBHHHHH")  # scl_config
+BEGIN_TASK = struct.Struct("<IH")  # samples, epochs; then a bit a class
+OBSERVE = struct.Struct("<BH")  # label, number; then the sample
+WANTED = struct.Struct("<H")  # first sample
+WANTED_SAMPLES = 1024  # SCL_WANTED_SAMPLES: the most one reply tells about
+BUFFER_CLASSES = 64  # SCL_BUFFER_CLASSES, likewise
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
 _HELLO = struct.Struct("<IHBHIIHHHBHIIHB")
-_STATS = struct.Struct("<4I4QI8I")
+_STATS = struct.Struct("<7I8QI8I")
+_LAYER = struct.Struct("<4I")
 
 
 @dataclass(frozen=True)
@@ -127,9 +139,16 @@ class Stats:
     predictions: int
     training_passes: int
     backward_passes: int
+    skipped: int
+    removed: int
+    events: int
     macs_forward: int
     macs_input_grad: int
     macs_weight_grad: int
+    macs_importance: int
+    updates_watched: int
+    updates_dead: int
+    updates_saturated: int
     instructions: int  # spent learning; 0 if the board cannot count
     stack_bytes: int  # most in use at any one time since power-on; 0 if the board does not know
     frames_ok: int
@@ -149,7 +168,24 @@ class Stats:
         return cls(*_STATS.unpack(body))
 
 
-LINK_COUNTERS = tuple(field.name for field in fields(Stats))[9:]
+LINK_COUNTERS = tuple(field.name for field in fields(Stats))[-8:]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """How a weighted layer stands; fields in the order of the wire."""
+
+    live: int  # stored weights
+    learn: int  # of those, weights that learn now
+    terms: int  # blocks whose measured importance is not 0
+    weights: int  # weights if none were masked
+
+    @classmethod
+    def unpack(cls, body: bytes) -> LayerInfo:
+        """From a reply without its status. Raises LinkError for a wrong length."""
+        if len(body) != _LAYER.size:
+            raise LinkError(f"the board's LAYER has {len(body)} bytes, expected {_LAYER.size}")
+        return cls(*_LAYER.unpack(body))
 
 
 def status_text(status: int) -> str:

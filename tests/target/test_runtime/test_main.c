@@ -56,16 +56,16 @@ static void learning(void)
     CHECK(scl_init(&learner, &scl_model_generated, &state, &arena) == SCL_OK);
     CHECK(scl_state_hash(&learner) == state_hashes[0]);
     for (size_t task = 0; task < TASKS; task++) {
-        CHECK(scl_begin_task(&learner) == SCL_OK);
+        CHECK(scl_begin_task(&learner, &(scl_task){0}) == SCL_OK);
         for (size_t i = task * SAMPLES; i < (task + 1) * SAMPLES; i++) {
-            CHECK(scl_observe(&learner, sample_x[i], sample_y[i], NULL) == SCL_OK);
+            CHECK(scl_observe(&learner, sample_x[i], sample_y[i], 0, NULL) == SCL_OK);
         }
         CHECK(scl_end_task(&learner) == SCL_OK);
         CHECK(scl_state_hash(&learner) == state_hashes[task + 1]);
     }
     for (size_t i = 0; i < COUNT(sample_x); i++) {
         uint8_t label = 0xff;
-        CHECK(scl_predict(&learner, sample_x[i], &label, NULL) == SCL_OK);
+        CHECK(scl_predict(&learner, sample_x[i], NULL, &label, NULL) == SCL_OK);
         CHECK(label == predicted[i]);
     }
     CHECK(scl_state_hash(&learner) == state_hashes[TASKS]);
@@ -75,9 +75,9 @@ static void refused_calls(void)
 {
     scl_learner learner;
     CHECK(scl_init(&learner, &scl_model_generated, &state, &arena) == SCL_OK);
-    CHECK(scl_observe(&learner, sample_x[0], 0, NULL) == SCL_ERR_TASK);
-    CHECK(scl_begin_task(&learner) == SCL_OK);
-    CHECK(scl_observe(&learner, sample_x[0], SCL_MODEL_CLASSES, NULL) == SCL_ERR_LABEL);
+    CHECK(scl_observe(&learner, sample_x[0], 0, 0, NULL) == SCL_ERR_TASK);
+    CHECK(scl_begin_task(&learner, &(scl_task){0}) == SCL_OK);
+    CHECK(scl_observe(&learner, sample_x[0], SCL_MODEL_CLASSES, 0, NULL) == SCL_ERR_LABEL);
     const scl_config impossible = {.lr_mantissa = 2};
     CHECK(scl_reset(&learner, &impossible) == SCL_ERR_CONFIG);
     CHECK(scl_reset(&learner, NULL) == SCL_ERR_ARG);

@@ -31,10 +31,10 @@ static void grow_to(const scl_state *state, const scl_layer *layer, scl_mask *ma
 static void move_mask(const scl_learner *learner, const scl_layer *layer, scl_mask *mask)
 {
     const scl_state *state = learner->state;
+    const uint32_t whole = (uint32_t)layer->groups * layer->columns;
     if (state->event == 0) {
-        grow_to(state, layer, mask, scl_blocks_on_trial(learner, layer));
+        grow_to(state, layer, mask, scl_most_blocks(learner, layer));
     } else if (state->event < SCL_EVENTS - 1) {
-        const uint32_t whole = (uint32_t)layer->groups * layer->columns;
         const uint32_t moved = scl_share(whole, state->config.tdm_intra);
         shrink_to(state, layer, mask, moved < layer->made ? layer->made - moved : 1);
         grow_to(state, layer, mask, layer->made);

@@ -59,16 +59,24 @@ scl_err scl_reset(scl_learner *learner, const scl_config *config)
 
 /* ---- sets of classes: bits, lowest first; NULL: all ---- */
 
-/* Does the set name a class the network lacks? */
-static bool has_alien(const scl_model *model, const uint8_t *classes)
-{
-    const uint32_t used = model->classes & 7u;
-    return classes != NULL && used != 0 && classes[model->classes >> 3] >> used != 0;
-}
-
 static bool has(const uint8_t *classes, uint32_t label)
 {
     return classes == NULL || scl_bit(classes, label);
+}
+
+/* Is it a set of the network's classes, and not empty? */
+static bool is_set(const scl_model *model, const uint8_t *classes)
+{
+    const uint32_t used = model->classes & 7u; /* bits of the last byte, 0: all */
+    if (classes != NULL && used != 0 && classes[model->classes >> 3] >> used != 0) {
+        return false;
+    }
+    for (uint32_t j = 0; j < model->classes; j++) {
+        if (has(classes, j)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The largest logit but that of class `except`; -32768, below every logit, if there is none. */
@@ -115,7 +123,7 @@ scl_err scl_begin_task(scl_learner *learner, const scl_task *task)
     if (task == NULL) {
         return SCL_ERR_ARG;
     }
-    if (has_alien(model, task->classes)) {
+    if (!is_set(model, task->classes)) {
         return SCL_ERR_LABEL;
     }
     const scl_err err = scl_schedule_check(learner, task);
@@ -324,11 +332,7 @@ scl_err scl_predict(scl_learner *learner, const int8_t *x, const uint8_t *among,
     if (x == NULL || predicted == NULL) {
         return SCL_ERR_ARG;
     }
-    bool any = among == NULL;
-    for (uint32_t j = 0; j < model->classes && !any; j++) {
-        any = scl_bit(among, j);
-    }
-    if (!any || has_alien(model, among)) {
+    if (!is_set(model, among)) {
         return SCL_ERR_LABEL;
     }
     const int16_t *z = model->forward(learner->state, learner->arena, x, false);

@@ -10,7 +10,7 @@ uint32_t scl_layer_slices(const scl_learner *learner, const scl_layer *layer)
         return 0;
     }
     const uint32_t blocks = learner->model->slice / layer->block;
-    return (scl_blocks_on_trial(learner, layer) + blocks - 1) / blocks;
+    return (scl_most_blocks(learner, layer) + blocks - 1) / blocks;
 }
 
 /* W; 0 where nothing is measured. */

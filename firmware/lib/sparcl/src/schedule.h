@@ -5,7 +5,7 @@
 
 #include "sparcl/sparcl.h"
 
-/* Slices of a layer in a sweep: K + n_inter blocks of it, however many are stored. */
+/* Slices of a layer in a sweep: of the most blocks it may have, however many are stored. */
 uint32_t scl_layer_slices(const scl_learner *learner, const scl_layer *layer);
 
 /* Can the open settings follow their schedule in such a task? If so, begin it: event 0. */

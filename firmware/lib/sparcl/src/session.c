@@ -1,11 +1,19 @@
 #include "sparcl/session.h"
 
+_Static_assert(1u + SCL_WANTED_SAMPLES / 8u <= SCL_REPLY_BYTES - SCL_SEAL_BYTES(0u) &&
+                   1u + 2u * SCL_BUFFER_CLASSES <= SCL_REPLY_BYTES - SCL_SEAL_BYTES(0u),
+               "WANTED and BUFFER are no longer than a reply may be");
 _Static_assert(SCL_REPLY_BYTES <= SCL_SEAL_BYTES(SCL_SEAL_MAX_PAYLOAD), "a reply is one COBS run");
 
 static void put(uint8_t **at, uint64_t value, size_t bytes)
 {
     for (; bytes > 0; bytes--, value >>= 8)
         *(*at)++ = (uint8_t)value;
+}
+
+static uint16_t get_u16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] | at[1] << 8);
 }
 
 static uint32_t get_u32(const uint8_t *at)
@@ -51,14 +59,51 @@ static void put_stats(const scl_session *s, uint8_t **at)
     put(at, work->predictions, 4);
     put(at, work->training_passes, 4);
     put(at, work->backward_passes, 4);
+    put(at, work->skipped, 4);
+    put(at, work->removed, 4);
+    put(at, work->events, 4);
     put(at, work->macs_forward, 8);
     put(at, work->macs_input_grad, 8);
     put(at, work->macs_weight_grad, 8);
+    put(at, work->macs_importance, 8);
+    put(at, work->updates_watched, 8);
+    put(at, work->updates_dead, 8);
+    put(at, work->updates_saturated, 8);
     put(at, s->instructions, 8);
     put(at, s->io->stack_used(), 4);
 #define PUT_COUNTER(name) put(at, s->link.name, 4);
     SCL_LINK_COUNTER_LIST(PUT_COUNTER)
 #undef PUT_COUNTER
+}
+
+static void put_wanted(const scl_session *s, uint32_t first, uint8_t **at)
+{
+    const uint32_t samples = s->learner->state->samples;
+    const uint32_t left = first < samples ? samples - first : 0;
+    const uint32_t n = left < SCL_WANTED_SAMPLES ? left : SCL_WANTED_SAMPLES;
+    for (uint32_t i = 0; i < n; i += 8) {
+        uint32_t byte = 0;
+        for (uint32_t bit = 0; bit < 8; bit++) /* samples the task does not have are not wanted */
+            byte |= (uint32_t)scl_wanted(s->learner, first + i + bit) << bit;
+        put(at, byte, 1);
+    }
+}
+
+static void put_layer(const scl_session *s, uint32_t index, uint8_t **at)
+{
+    scl_layer_info info = {0};
+    (void)scl_layer_query(s->learner, index, &info);
+    put(at, info.live, 4);
+    put(at, info.learn, 4);
+    put(at, info.terms, 4);
+    put(at, info.weights, 4);
+}
+
+static void put_buffer(const scl_session *s, uint32_t first, uint8_t **at)
+{
+    const uint32_t end = first + SCL_BUFFER_CLASSES;
+    for (uint32_t label = first; label < s->learner->model->classes && label < end; label++)
+        put(at, scl_buffer_count(s->learner, (uint8_t)label), 2);
 }
 
 static void send(const scl_session *s, uint8_t *wire, const uint8_t *end)
@@ -93,7 +138,17 @@ static void send_reply(const scl_session *s, uint8_t seq)
             break;
         case SCL_MSG_OBSERVE:
         case SCL_MSG_PREDICT:
-            put(&at, reply->predicted, 1);
+        case SCL_MSG_PREDICT_AMONG:
+            put(&at, reply->value, 1);
+            break;
+        case SCL_MSG_WANTED:
+            put_wanted(s, reply->value, &at);
+            break;
+        case SCL_MSG_LAYER:
+            put_layer(s, reply->value, &at);
+            break;
+        case SCL_MSG_BUFFER:
+            put_buffer(s, reply->value, &at);
             break;
         case SCL_MSG_STATE_HASH:
             put(&at, scl_state_hash(s->learner), 4);
@@ -110,11 +165,12 @@ static void send_reply(const scl_session *s, uint8_t seq)
 
 static scl_err check(const scl_session *s, uint8_t kind, size_t payload_bytes)
 {
-    size_t inputs = s->learner->model->inputs;
+    const size_t inputs = s->learner->model->inputs;
+    const size_t set = SCL_CLASS_BYTES(s->learner->model->classes);
     switch (kind) {
-#define CHECK_LENGTH(name, value, fixed, samples)                                                  \
+#define CHECK_LENGTH(name, value, fixed, sets, samples)                                            \
     case value:                                                                                    \
-        return payload_bytes == (fixed) + (samples)*inputs ? SCL_OK : SCL_ERR_LENGTH;
+        return payload_bytes == (fixed) + (sets)*set + (samples)*inputs ? SCL_OK : SCL_ERR_LENGTH;
         SCL_MESSAGE_LIST(CHECK_LENGTH)
 #undef CHECK_LENGTH
     default:
@@ -128,7 +184,17 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
         .seed = get_u32(payload),
         .lr_mantissa = payload[4],
         .lr_exponent = (int8_t)payload[5],
-        .second_pass = payload[6],
+        .replay = payload[6],
+        .alpha_shift = payload[7],
+        .beta_shift = payload[8],
+        .single_head_loss = payload[9],
+        .importance = payload[10],
+        .ddr_within_task = payload[11],
+        .margin = get_u16(payload + 12),
+        .tdm_intra = get_u16(payload + 14),
+        .tdm_inter = get_u16(payload + 16),
+        .dgm_share = get_u16(payload + 18),
+        .ddr_fraction = get_u16(payload + 20),
     };
     scl_err err = scl_reset(s->learner, &config);
     if (err == SCL_OK)
@@ -136,27 +202,68 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
     return err;
 }
 
+static scl_err begin_task(scl_session *s, const uint8_t *payload)
+{
+    const scl_task task = {
+        .classes = payload + 6, .samples = get_u32(payload), .epochs = get_u16(payload + 4)};
+    return scl_begin_task(s->learner, &task);
+}
+
 static scl_err observe(scl_session *s, const uint8_t *payload, uint8_t *predicted)
 {
     uint32_t before = s->io->instructions();
-    scl_err err = scl_observe(s->learner, (const int8_t *)(payload + 1), payload[0], predicted);
+    scl_err err = scl_observe(s->learner, (const int8_t *)(payload + 3), payload[0],
+                              get_u16(payload + 1), predicted);
     s->instructions += s->io->instructions() - before;
     return err;
 }
 
-static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint8_t *predicted)
+static scl_err wanted(const scl_session *s, uint16_t first)
 {
+    if (!s->learner->state->task_open)
+        return SCL_ERR_TASK;
+    return first < s->learner->state->samples ? SCL_OK : SCL_ERR_SAMPLE;
+}
+
+/* value: what the reply is made of. */
+static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_t *value)
+{
+    const scl_model *model = s->learner->model;
+    uint8_t predicted = 0;
+    scl_err err = SCL_OK;
     switch (kind) {
     case SCL_MSG_RESET:
         return reset(s, payload);
     case SCL_MSG_BEGIN_TASK:
-        return scl_begin_task(s->learner);
+        return begin_task(s, payload);
     case SCL_MSG_OBSERVE:
-        return observe(s, payload, predicted);
+        err = observe(s, payload, &predicted);
+        *value = predicted;
+        return err;
+    case SCL_MSG_REMEMBER:
+        return scl_remember(s->learner, (const int8_t *)(payload + 1), payload[0]);
+    case SCL_MSG_END_EPOCH:
+        return scl_end_epoch(s->learner);
     case SCL_MSG_END_TASK:
         return scl_end_task(s->learner);
     case SCL_MSG_PREDICT:
-        return scl_predict(s->learner, (const int8_t *)payload, predicted, NULL);
+        err = scl_predict(s->learner, (const int8_t *)payload, NULL, &predicted, NULL);
+        *value = predicted;
+        return err;
+    case SCL_MSG_PREDICT_AMONG:
+        err = scl_predict(s->learner, (const int8_t *)(payload + SCL_CLASS_BYTES(model->classes)),
+                          payload, &predicted, NULL);
+        *value = predicted;
+        return err;
+    case SCL_MSG_WANTED:
+        *value = get_u16(payload);
+        return wanted(s, *value);
+    case SCL_MSG_LAYER:
+        *value = payload[0];
+        return *value < model->layer_count ? SCL_OK : SCL_ERR_ARG;
+    case SCL_MSG_BUFFER:
+        *value = payload[0];
+        return *value < model->classes ? SCL_OK : SCL_ERR_LABEL;
     default: /* the others only read, which send_reply does */
         return SCL_OK;
     }
@@ -167,7 +274,7 @@ static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_byt
     scl_session_reply reply = {.kind = kind};
     scl_err err = check(s, kind, payload_bytes);
     if (err == SCL_OK)
-        err = act(s, kind, s->decoder.bytes + SCL_FRAME_HEAD, &reply.predicted);
+        err = act(s, kind, s->decoder.bytes + SCL_FRAME_HEAD, &reply.value);
     reply.status = (int8_t)err;
     s->replies[seq % SCL_WINDOW_MAX] = reply;
     s->expected++;

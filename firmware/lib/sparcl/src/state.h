@@ -24,12 +24,13 @@ static inline uint32_t scl_stored(const scl_learner *learner, const scl_layer *l
     return start == NULL ? layer->made : start[layer->groups];
 }
 
-/* Blocks a sparse layer has while a new task has more of them on trial: K + n_inter. */
-static inline uint32_t scl_blocks_on_trial(const scl_learner *learner, const scl_layer *layer)
+/* The most blocks a sparse layer has, while a new task has some on trial: K + n_inter, if the dense
+ * layer has as many. The settings were checked against the capacity. */
+static inline uint32_t scl_most_blocks(const scl_learner *learner, const scl_layer *layer)
 {
     const uint32_t whole = (uint32_t)layer->groups * layer->columns;
-    const uint32_t more = layer->made + scl_share(whole, learner->state->config.tdm_inter);
-    return more < layer->capacity ? more : layer->capacity;
+    const uint32_t most = layer->made + scl_share(whole, learner->state->config.tdm_inter);
+    return most < layer->capacity ? most : layer->capacity;
 }
 
 /* Masks change, or which of their blocks learn. */

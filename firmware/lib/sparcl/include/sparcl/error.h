@@ -16,8 +16,7 @@
     X(LENGTH, -5, "the payload has the wrong length for its message kind")                         \
     X(KIND, -6, "the message kind is unknown to this protocol version")                            \
     X(SAMPLE, -7, "the task has no such sample, or it was removed")                                \
-    X(SCHEDULE, -8,                                                                                \
-      "the task is too short or has too few epochs for the settings, or does not say")             \
+    X(SCHEDULE, -8, "the task is too short for the settings, or its length is not known")          \
     X(ROOM, -9, "the network was generated without the memory for it")
 
 #define SCL_ERR_ENUM(name, value, text) SCL_ERR_##name = (value),

@@ -10,18 +10,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SCL_FRAME_HEAD        2u                    /* bytes: kind, seq */
-#define SCL_FRAME_OVERHEAD    (SCL_FRAME_HEAD + 4u) /* bytes: kind, seq, crc */
-#define SCL_FRAME_MIN_PAYLOAD 7u /* bytes: the longest request without a sample */
+#define SCL_FRAME_HEAD     2u                    /* bytes: kind, seq */
+#define SCL_FRAME_OVERHEAD (SCL_FRAME_HEAD + 4u) /* bytes: kind, seq, crc */
 
-/* Bytes of the frame buffer for samples of `inputs` values: the longest request is OBSERVE. */
-#define SCL_FRAME_BYTES(inputs)                                                                    \
-    (SCL_FRAME_OVERHEAD +                                                                          \
-     ((inputs) + 1u > SCL_FRAME_MIN_PAYLOAD ? (inputs) + 1u : SCL_FRAME_MIN_PAYLOAD))
+#define SCL_FRAME_LARGER(a, b) ((a) > (b) ? (a) : (b))
+
+/* Bytes of a set of classes: a bit each. */
+#define SCL_CLASS_BYTES(classes) (((classes) + 7u) / 8u)
+
+/* The longest request for samples of `inputs` values: OBSERVE and PREDICT_AMONG with a sample,
+ * RESET (22 bytes) and BEGIN_TASK without. */
+#define SCL_MAX_PAYLOAD(inputs, classes)                                                           \
+    SCL_FRAME_LARGER((inputs) + SCL_FRAME_LARGER(3u, SCL_CLASS_BYTES(classes)),                    \
+                     SCL_FRAME_LARGER(22u, 6u + SCL_CLASS_BYTES(classes)))
+
+/* Bytes of the frame buffer. */
+#define SCL_FRAME_BYTES(inputs, classes) (SCL_FRAME_OVERHEAD + SCL_MAX_PAYLOAD(inputs, classes))
 
 /* Bytes such a frame takes on the wire, stuffing and delimiter included. A port
  * that receives in the background needs room for `window` of them. */
-#define SCL_WIRE_BYTES(inputs) (SCL_FRAME_BYTES(inputs) + SCL_FRAME_BYTES(inputs) / 254u + 2u)
+#define SCL_WIRE_BYTES(inputs, classes)                                                            \
+    (SCL_FRAME_BYTES(inputs, classes) + SCL_FRAME_BYTES(inputs, classes) / 254u + 2u)
 
 /* What the byte just given has completed. */
 typedef enum scl_frame_event {

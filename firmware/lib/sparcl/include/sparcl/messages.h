@@ -10,23 +10,34 @@
 #include <stdint.h>
 
 /* Raised whenever an old host and a new board could misunderstand each other. */
-#define SCL_PROTOCOL_VERSION 2
+#define SCL_PROTOCOL_VERSION 3
 
 /* A reply has its request's kind and this bit. */
 #define SCL_REPLY 0x80u
 
-/* Name, kind (below 0x7F), request payload: fixed bytes, and samples of int8[inputs]. */
+/* Name, kind (below 0x7F), request payload: fixed bytes, then sets of classes (a bit each), then
+ * samples of int8[inputs]. */
 #define SCL_MESSAGE_LIST(X)                                                                        \
-    X(HELLO, 0x01, 4, 0)                                                                           \
-    X(RESET, 0x02, 7, 0)                                                                           \
-    X(BEGIN_TASK, 0x03, 0, 0)                                                                      \
-    X(OBSERVE, 0x04, 1, 1)                                                                         \
-    X(END_TASK, 0x05, 0, 0)                                                                        \
-    X(PREDICT, 0x06, 0, 1)                                                                         \
-    X(STATE_HASH, 0x07, 0, 0)                                                                      \
-    X(STATS, 0x08, 0, 0)
+    X(HELLO, 0x01, 4, 0, 0)                                                                        \
+    X(RESET, 0x02, 22, 0, 0)                                                                       \
+    X(BEGIN_TASK, 0x03, 6, 1, 0)                                                                   \
+    X(OBSERVE, 0x04, 3, 0, 1)                                                                      \
+    X(END_TASK, 0x05, 0, 0, 0)                                                                     \
+    X(PREDICT, 0x06, 0, 0, 1)                                                                      \
+    X(STATE_HASH, 0x07, 0, 0, 0)                                                                   \
+    X(STATS, 0x08, 0, 0, 0)                                                                        \
+    X(REMEMBER, 0x09, 1, 0, 1)                                                                     \
+    X(END_EPOCH, 0x0A, 0, 0, 0)                                                                    \
+    X(WANTED, 0x0B, 2, 0, 0)                                                                       \
+    X(PREDICT_AMONG, 0x0C, 0, 1, 1)                                                                \
+    X(LAYER, 0x0D, 1, 0, 0)                                                                        \
+    X(BUFFER, 0x0E, 1, 0, 0)
 
-#define SCL_MESSAGE_ENUM(name, kind, fixed, samples) SCL_MSG_##name = (kind),
+/* The most samples one WANTED reply tells about, and classes one BUFFER reply: 128 bytes each. */
+#define SCL_WANTED_SAMPLES 1024u
+#define SCL_BUFFER_CLASSES 64u
+
+#define SCL_MESSAGE_ENUM(name, kind, ...) SCL_MSG_##name = (kind),
 typedef enum scl_message {
     SCL_MSG_NAK = 0xFF, /* board to host only: reason u8, expected seq u8 */
     SCL_MESSAGE_LIST(SCL_MESSAGE_ENUM)

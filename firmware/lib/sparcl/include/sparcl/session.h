@@ -2,7 +2,7 @@
  *
  * One application of sparcl.h: bytes go in, calls are made, replies go out.
  *
- *     static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS)];
+ *     static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES)];
  *     static scl_session session;
  *     static const scl_session_io io = {uart_write, instructions, stack_used, "my board", 8};
  *     scl_session_init(&session, &learner, &io, frame, sizeof frame);
@@ -22,7 +22,7 @@
 #include "sparcl/sparcl.h"
 
 /* Replies kept so that a repeated frame is answered without acting: the largest
- * window a board can offer. 3 bytes each. */
+ * window a board can offer. 4 bytes each. */
 #define SCL_WINDOW_MAX 32u
 
 /* Told in HELLO, so that a host can say which build it talks to. */
@@ -48,14 +48,15 @@ typedef struct scl_session_io {
 } scl_session_io;
 
 #define SCL_BOARD_NAME_MAX 32u
-/* The longest reply, STATS: status, five u32, four u64, the link counters. */
-#define SCL_REPLY_BYTES SCL_SEAL_BYTES(1u + 5u * 4u + 4u * 8u + sizeof(scl_link_counters))
+/* The longest replies: STATS (status, eight u32, eight u64, the link counters), and WANTED and
+ * BUFFER (status, 128 bytes), as long by chance. */
+#define SCL_REPLY_BYTES SCL_SEAL_BYTES(1u + 8u * 4u + 8u * 8u + sizeof(scl_link_counters))
 
-/* A reply that can be given again: kind of the request, status, predicted class. */
+/* A reply that can be given again. */
 typedef struct scl_session_reply {
-    uint8_t kind;
+    uint8_t kind; /* of the request */
     int8_t status;
-    uint8_t predicted;
+    uint16_t value; /* the class predicted; of WANTED, LAYER and BUFFER: what was asked for */
 } scl_session_reply;
 
 /* The state of the conversation. Its fields are the session's own. */
@@ -71,7 +72,7 @@ typedef struct scl_session {
 } scl_session;
 
 /* Serve `learner`, which scl_init has bound to its memory. `frame` has
- * frame_bytes >= SCL_FRAME_BYTES(inputs) bytes; both outlive the session. */
+ * frame_bytes >= SCL_FRAME_BYTES(inputs, classes) bytes; both outlive the session. */
 void scl_session_init(scl_session *session, scl_learner *learner, const scl_session_io *io,
                       uint8_t *frame, size_t frame_bytes);
 

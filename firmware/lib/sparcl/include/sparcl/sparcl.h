@@ -245,8 +245,8 @@ scl_err scl_reset(scl_learner *learner, const scl_config *config);
 
 /* A task is a run of samples between begin and end. Replay starts with the second
  * task, or with the first if samples were remembered before it.
- * begin: SCL_ERR_TASK when a task is open already, SCL_ERR_LABEL when it announces a
- * class the network lacks, SCL_ERR_SCHEDULE when the settings have a schedule and the
+ * begin: SCL_ERR_TASK when a task is open already, SCL_ERR_LABEL when it announces no
+ * class or one the network lacks, SCL_ERR_SCHEDULE when the settings have a schedule and the
  * task is too short for it, has too few epochs, or does not say, SCL_ERR_ROOM when it
  * has more samples than DDR can follow, SCL_ERR_ARG when samples * epochs >= 2^32.
  * end: SCL_ERR_TASK when no task is open. */
