@@ -57,14 +57,15 @@ class DataConfig:
 @dataclass(frozen=True)
 class NetworkConfig:
     """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of an mlp. density and block: of the
-    layers that are not small (design.py). profile: how the density is spread over them (profiles.py). freeze_until: the
-    first layer the board trains; None: all of them."""
+    layers that are not small (design.py). profile: how the density is spread over them (profiles.py). mask: which
+    weights pretraining keeps. freeze_until: the first layer the board trains; None: all of them."""
 
     kind: str = _one_of(*NETWORKS, RESNET18, default="mlp")
     hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp
     density: float = _within(0.001, 1.0, default=0.25)
     block: str = _one_of(*map(str, BLOCKS), default="1x1")
     profile: str = _one_of(*PROFILES, default="uniform")
+    mask: str = _one_of("magnitude", "random", default="magnitude")
     freeze_until: str | None = None
 
 

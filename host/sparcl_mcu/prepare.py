@@ -107,6 +107,7 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
             batch=wanted.batch,
             global_magnitude=config.network.profile == "global",
             gradual=wanted.prune == "gradual",
+            random_masks=config.network.mask == "random",
         ),
         config.seed,
         on_epoch=lambda done, total, _: on_progress(done, total),

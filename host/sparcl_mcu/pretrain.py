@@ -38,6 +38,7 @@ class PretrainSettings:
     batch_norm: bool = True  # after every convolution; other layers never have it
     global_magnitude: bool = False  # sparse layers compete for their weights, instead of a density a layer
     gradual: bool = False  # prune a little after each epoch of the second half, not all at once
+    random_masks: bool = False  # prune weights drawn at random instead of the smallest: the control
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ def pretrain(
     for epoch in range(total):
         pruned = epoch == settings.epochs
         if pruned:
-            _prune(graph, layers, some, settings.global_magnitude)
+            _prune(graph, layers, some, settings, seed)
         elif settings.gradual and 2 * epoch > settings.epochs and epoch < settings.epochs:
-            _prune(graph, layers, some, settings.global_magnitude, _left(epoch, settings.epochs))
+            _prune(graph, layers, some, settings, seed, _left(epoch, settings.epochs))
             pruned = True
         if epoch == 0 or pruned:  # start afresh: old momentum would revive masked weights
             parameters = [p for layer in layers.values() for p in layer.parameters()]
@@ -119,7 +120,7 @@ def pretrain(
         if on_epoch:
             on_epoch(epoch + 1, total, hits / len(xs))
     if settings.fine_tune_epochs == 0:
-        _prune(graph, layers, some, settings.global_magnitude)
+        _prune(graph, layers, some, settings, seed)
     _fold(graph, layers, some)
     return FloatNetwork(
         graph,
@@ -214,8 +215,13 @@ def _left(epoch: int, epochs: int) -> float:
     return (2 - 2 * epoch / epochs) ** 3
 
 
-def _prune(graph: Graph, layers: dict[str, Layer], x: Any, together: bool, left: float = 0.0) -> None:
+def _prune(
+    graph: Graph, layers: dict[str, Layer], x: Any, settings: PretrainSettings, seed: int, left: float = 0.0
+) -> None:
     """Keep the weights that are largest once normalisation is folded in. left: share of the sparsity still to come."""
+    rng = np.random.default_rng(
+        seed
+    )  # of random masks: the same each time, so that masks only shrink
     norms = _norms(graph, layers, x)
     scores, masks = {}, {}
     for name, layer in layers.items():
@@ -224,8 +230,10 @@ def _prune(graph: Graph, layers: dict[str, Layer], x: Any, together: bool, left:
         if name in norms:
             weight = weight * norms[name][0][:, None]
         scores[name] = np.abs(weight.numpy()).astype(np.float64)
+        if settings.random_masks:
+            scores[name] = rng.random(weight.shape) * layer.mask.numpy()
         masks[name] = top_blocks(scores[name], _density(node, left), node.block)
-    if together:
+    if settings.global_magnitude:
         sparse = [graph.node(name) for name in scores if graph.node(name).density < 1]
         masks |= global_blocks(
             {node.name: scores[node.name] for node in sparse},
