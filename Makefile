@@ -59,6 +59,12 @@ doctor: setup ## what is installed, what is missing, and the command to get it
 results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes)
 	@$(SPARCL) results digits
 
+results-sparcl: setup ## docs/results/sparcl.md, measured again; results-NAME for one of its scenarios
+	@$(SPARCL) results sparcl
+
+results-%: setup
+	@$(SPARCL) results sparcl $*
+
 results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
 	@$(BIN)/pytest -n auto -m 'slow or not slow' --junitxml build/operators.xml tests/test_networks.py tests/test_mutations.py
 	@$(SPARCL) results operators

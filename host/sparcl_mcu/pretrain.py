@@ -219,9 +219,7 @@ def _prune(
     graph: Graph, layers: dict[str, Layer], x: Any, settings: PretrainSettings, seed: int, left: float = 0.0
 ) -> None:
     """Keep the weights that are largest once normalisation is folded in. left: share of the sparsity still to come."""
-    rng = np.random.default_rng(
-        seed
-    )  # of random masks: the same each time, so that masks only shrink
+    rng = np.random.default_rng(seed)  # of random masks: the same each time, so that masks only shrink
     norms = _norms(graph, layers, x)
     scores, masks = {}, {}
     for name, layer in layers.items():

@@ -105,8 +105,18 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
         "bwt": metrics.bwt(on_board.accuracy),
         "forgetting": metrics.forgetting(on_board.accuracy),
         "state_hash": last.state_hash,
-        "data_used": on_board.stats["steps"] / presented if not run.joint else 1.0,
-        "weights": {node.name: [net.weights[node.name].slots, net.macs(node)] for node in net.weighted()},
+        "data_used": 1.0 if run.joint else on_board.stats["steps"] / presented,
+        "layers": [
+            {
+                "name": node.name,
+                "weights": net.weights[node.name].mask.size,
+                "stored": net.weights[node.name].slots,
+                "positions": net.positions(node),
+                "sparse": not (net.weights[node.name].dense or node.frozen),
+            }
+            for node in net.weighted()
+        ],
+        "presented": presented,
         "stats": on_board.stats,
         "state_bytes": memory.state_bytes,
         "arena_bytes": memory.arena_bytes,
