@@ -122,7 +122,8 @@ class Gradients:
         layer = self.layer
         learns, bits = layer.select(rng)
         selected = None if bits is None else bits.ctypes.data
-        self.call("update", Masters(layer.weights.ctypes.data, layer.bias_memory.ctypes.data, selected), rate=rate)
+        verb = "update" if bits is None else "update_selected"
+        self.call(verb, Masters(layer.weights.ctypes.data, layer.bias_memory.ctypes.data, selected), rate=rate)
         want = np.where(learns, updated(layer.masters, self.steps(rate)), layer.masters)
         assert layer.weights.tolist() == pack(want, layer.mask, layer.block)[2]
         assert layer.bias_memory.tolist() == updated_bias(layer.bias, self.d, self.e_d, rate).tolist()

@@ -320,13 +320,15 @@ class _Lowering:
             lines.append(f"    const scl_gathered to_{name} = {{s->{name}_gathered, s->{name}_bias_gathered}};")
             lines.append(f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}")
         else:
-            selected = f"s->{name}_selected" if self.room.dgm and is_sparse(self.network, node) else "NULL"
+            verb, selected = "update", "NULL"
+            if self.room.dgm and is_sparse(self.network, node):
+                verb, selected = "update_selected", f"s->{name}_selected"
             lines += [
                 f"    const scl_masters to_{name} = {{s->{name}_master, s->{name}_bias, {selected}}};",
                 "    if (lesson->watch != NULL) {",
                 f"        {self._gradient_call(node, 'watch', f'&to_{name}, lesson->watch', ', lesson->rate')}",
                 "    }",
-                f"    {self._gradient_call(node, 'update', f'&to_{name}', ', lesson->rate')}",
+                f"    {self._gradient_call(node, verb, f'&to_{name}', ', lesson->rate')}",
             ]
         lines.append("}")
         uses = (self.error_buffer[name], *self._map_uses(source))

@@ -60,7 +60,7 @@ static bool find_slice(const scl_learner *learner, uint32_t slice, scl_measure *
         const scl_layer *layer = &model->layers[i];
         const uint32_t slices = scl_layer_slices(learner, layer);
         if (slice < slices) {
-            const uint32_t blocks = model->slice / layer->block;
+            const uint32_t blocks = scl_slice_blocks(model, layer);
             const uint32_t stored = scl_stored(learner, layer);
             *found = (scl_measure){.layer = i, .first = slice * blocks};
             if (found->first < stored) {

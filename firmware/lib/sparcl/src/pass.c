@@ -20,38 +20,19 @@ uint32_t scl_layer_learns(const scl_learner *learner, const scl_layer *layer)
     return (uint32_t)learning[layer - model->layers] * layer->block;
 }
 
-static uint64_t forward_work(const scl_learner *learner)
+static uint32_t passes_error(const scl_learner *learner, const scl_layer *layer)
 {
-    const scl_model *model = learner->model;
-    uint64_t macs = 0;
-    for (uint32_t i = 0; i < model->layer_count; i++) {
-        const scl_layer *layer = &model->layers[i];
-        macs += (uint64_t)scl_layer_live(learner, layer) * layer->positions;
-    }
-    return macs;
+    return layer->passes_error ? scl_layer_live(learner, layer) : 0;
 }
 
-/* Errors of the inputs of the layers from `first` on. */
-static uint64_t error_work(const scl_learner *learner, uint32_t first)
+/* Multiply-accumulates: `weights` of each layer from `first` on, times its positions. */
+static uint64_t work(const scl_learner *learner, uint32_t first,
+                     uint32_t (*weights)(const scl_learner *, const scl_layer *))
 {
     const scl_model *model = learner->model;
     uint64_t macs = 0;
     for (uint32_t i = first; i < model->layer_count; i++) {
-        const scl_layer *layer = &model->layers[i];
-        if (layer->passes_error) {
-            macs += (uint64_t)scl_layer_live(learner, layer) * layer->positions;
-        }
-    }
-    return macs;
-}
-
-static uint64_t gradient_work(const scl_learner *learner)
-{
-    const scl_model *model = learner->model;
-    uint64_t macs = 0;
-    for (uint32_t i = 0; i < model->layer_count; i++) {
-        const scl_layer *layer = &model->layers[i];
-        macs += (uint64_t)scl_layer_learns(learner, layer) * layer->positions;
+        macs += (uint64_t)weights(learner, &model->layers[i]) * model->layers[i].positions;
     }
     return macs;
 }
@@ -59,7 +40,7 @@ static uint64_t gradient_work(const scl_learner *learner)
 const int16_t *scl_pass_forward(scl_learner *learner, const int8_t *x)
 {
     learner->counters.training_passes++;
-    learner->counters.macs_forward += forward_work(learner);
+    learner->counters.macs_forward += work(learner, 0, scl_layer_live);
     return learner->model->forward(learner->state, learner->arena, x, true);
 }
 
@@ -68,8 +49,8 @@ void scl_pass_learn(scl_learner *learner, const int8_t *x, const scl_lesson *les
     if (learner->model->backward(learner->state, learner->arena, x, lesson)) {
         scl_counters *count = &learner->counters;
         count->backward_passes++;
-        count->macs_input_grad += error_work(learner, 0);
-        count->macs_weight_grad += gradient_work(learner);
+        count->macs_input_grad += work(learner, 0, passes_error);
+        count->macs_weight_grad += work(learner, 0, scl_layer_learns);
     }
 }
 
@@ -82,12 +63,12 @@ void scl_pass(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
 void scl_pass_measure(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
 {
     const scl_model *model = learner->model;
-    uint64_t macs = forward_work(learner);
+    uint64_t macs = work(learner, 0, scl_layer_live);
     (void)model->forward(learner->state, learner->arena, x, false);
     if (model->backward(learner->state, learner->arena, x, lesson)) {
         const scl_measure *slice = lesson->measure;
         const scl_layer *layer = &model->layers[slice->layer];
-        macs += error_work(learner, slice->layer + 1);
+        macs += work(learner, slice->layer + 1, passes_error);
         macs += (uint64_t)slice->count * layer->block * layer->positions;
     }
     learner->counters.macs_importance += macs;

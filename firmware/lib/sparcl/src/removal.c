@@ -64,19 +64,19 @@ void scl_remove_easiest(scl_learner *learner)
 {
     scl_state *state = learner->state;
     const uint32_t epoch = state->epochs_done;
-    const uint32_t last = 2u * state->epochs / 5u; /* at least 1: scl_schedule_check */
+    const uint32_t last = 2u * state->epochs / 5u; /* at least 1: scl_schedule_check asked for 3 */
     if (epoch > last) {
         return;
     }
-    const uint64_t target =
-        (uint64_t)state->samples * state->config.ddr_fraction * epoch / (65536ull * last);
-    if (target <= state->removed) {
-        return;
+    /* as many that floor(n rho epoch / (65536 last)) are removed by now; nothing is divided */
+    const uint64_t share = (uint64_t)state->samples * state->config.ddr_fraction * epoch;
+    uint32_t more = 0;
+    while ((state->removed + more + 1ull) * 65536 * last <= share) {
+        more++;
     }
     const uint32_t hash =
         scl_hash32(state->config.seed, SCL_STREAM_TIES, state->step, 0, PURPOSE_DDR);
-    scl_cut cut =
-        scl_cut_find(times_wrong, learner, state->samples, (uint32_t)target - state->removed, hash);
+    scl_cut cut = scl_cut_find(times_wrong, learner, state->samples, more, hash);
     uint8_t *alive = scl_member(learner, learner->model->alive_offset);
     for (uint32_t i = 0; i < state->samples; i++) {
         if (scl_cut_takes(&cut, times_wrong(learner, i))) {

@@ -9,8 +9,12 @@ uint32_t scl_layer_slices(const scl_learner *learner, const scl_layer *layer)
     if (!scl_is_sparse(layer)) {
         return 0;
     }
-    const uint32_t blocks = learner->model->slice / layer->block;
-    return (scl_most_blocks(learner, layer) + blocks - 1) / blocks;
+    const uint32_t most = scl_most_blocks(learner, layer);
+    uint32_t n = 0;
+    while (n * scl_slice_blocks(learner->model, layer) < most) {
+        n++;
+    }
+    return n;
 }
 
 /* W; 0 where nothing is measured. */
@@ -28,6 +32,12 @@ static uint32_t slices(const scl_learner *learner)
 static uint64_t length(const scl_state *state)
 {
     return (uint64_t)state->samples * state->epochs;
+}
+
+/* Is the next event due at this position? Multiplied out, so that nothing is divided. */
+static bool is_due(const scl_state *state, uint64_t position)
+{
+    return 10 * position >= state->event * length(state);
 }
 
 scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task)
@@ -74,14 +84,13 @@ bool scl_schedule_measures(const scl_learner *learner)
     if (state->event >= SCL_EVENTS || state->swept >= sweep) {
         return false;
     }
-    const uint64_t due = (state->event * length(state) + 9) / 10;
-    return state->swept > 0 || state->position + (uint64_t)sweep >= due;
+    return state->swept > 0 || is_due(state, state->position + (uint64_t)sweep);
 }
 
 void scl_schedule_event(scl_learner *learner)
 {
     scl_state *state = learner->state;
-    if (state->event >= SCL_EVENTS || 10ull * state->position < state->event * length(state)) {
+    if (state->event >= SCL_EVENTS || !is_due(state, state->position)) {
         return;
     }
     if (state->event > 0 && state->swept < state->slices << state->window_shift) {

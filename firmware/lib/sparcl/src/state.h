@@ -33,6 +33,12 @@ static inline uint32_t scl_most_blocks(const scl_learner *learner, const scl_lay
     return most < layer->capacity ? most : layer->capacity;
 }
 
+/* Blocks of a slice, which an importance window measures; the last of a layer may be smaller. */
+static inline uint32_t scl_slice_blocks(const scl_model *model, const scl_layer *layer)
+{
+    return layer->block == 4 ? model->slice >> 2 : model->slice;
+}
+
 /* Masks change, or which of their blocks learn. */
 static inline bool scl_masks_learn(const scl_config *config)
 {

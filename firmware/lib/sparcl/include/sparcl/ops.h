@@ -83,7 +83,8 @@ typedef struct scl_matrix {
 typedef struct scl_masters {
     int16_t *master;
     int32_t *bias;
-    const uint8_t *selected; /* (blocks) bits: only these blocks learn; NULL: all */
+    const uint8_t *selected; /* (blocks) bits: only these blocks learn; NULL: all. Heeded by
+                              * weight_update_selected and weight_watch */
 } scl_masters;
 
 typedef struct scl_gathered {
@@ -128,6 +129,7 @@ SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
  * input_grad: d (rows) -> v int32 (fan_in), exponent e_w + d.e, with the weights as
  *     they are: call it before weight_update. Rows without error are skipped.
  * weight_update: masters and biases learn from error d (rows) and input x (fan_in).
+ * weight_update_selected: likewise, but only the blocks of to->selected.
  * weight_gather: the same gradients are added up instead, for a batch.
  * weight_watch: what weight_update would do to the masters is counted, and not done.
  * weight_measure: gradients of a range of blocks are added to its sums; see scl_measure.
@@ -148,6 +150,8 @@ SCL_FROZEN_LIST(SCL_DENSE_DECLARE)
 SCL_TRAINABLE_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
 #define SCL_DENSE_DECLARE(name, ...)                                                               \
+    void scl_dense_weight_update_selected_##name(const scl_matrix *m, const scl_masters *to,       \
+                                                 scl_vec d, scl_vec x, scl_rate rate);             \
     void scl_dense_weight_measure_##name(const scl_matrix *m, const scl_measure *to, scl_vec d,    \
                                          scl_vec x);
 SCL_SPARSE_LIST(SCL_DENSE_DECLARE)
@@ -202,6 +206,9 @@ SCL_FROZEN_LIST(SCL_CONV2D_DECLARE)
 SCL_TRAINABLE_LIST(SCL_CONV2D_DECLARE)
 #undef SCL_CONV2D_DECLARE
 #define SCL_CONV2D_DECLARE(name, ...)                                                              \
+    void scl_conv2d_weight_update_selected_##name(const scl_matrix *m, const scl_window *w,        \
+                                                  const scl_masters *to, scl_vec d, scl_vec x,     \
+                                                  scl_rate rate);                                  \
     void scl_conv2d_weight_measure_##name(const scl_matrix *m, const scl_window *w,                \
                                           const scl_measure *to, scl_vec d, scl_vec x);
 SCL_SPARSE_LIST(SCL_CONV2D_DECLARE)

@@ -201,6 +201,12 @@ SCL_TRAINABLE_LIST(DEFINE)
 #undef DEFINE
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
+    void scl_conv2d_weight_update_selected_##name(const scl_matrix *m, const scl_window *w,        \
+                                                  const scl_masters *to, scl_vec d, scl_vec x,     \
+                                                  scl_rate rate)                                   \
+    {                                                                                              \
+        weight_grad(m, w, SINK_SELECTED(to, rate), d, x, LAYOUT(r, c, ib, fr));                    \
+    }                                                                                              \
     void scl_conv2d_weight_measure_##name(const scl_matrix *m, const scl_window *w,                \
                                           const scl_measure *to, scl_vec d, scl_vec x)             \
     {                                                                                              \

@@ -54,10 +54,11 @@ SCL_INLINE uint32_t bits_hash(const scl_matrix *m, const uint8_t *selected, uint
 #define DEFINE(name, r, c, ib, fr)                                                                 \
     uint32_t scl_matrix_hash_##name(const scl_matrix *m, const uint8_t *selected, uint32_t crc)    \
     {                                                                                              \
+        const uint32_t rows_of_bits = (ib) == 0 ? 0 : selected == NULL ? 1 : 2;                    \
         crc = masters_hash(m, crc, LAYOUT(r, c, ib, fr));                                          \
-        if ((ib) != 0) {                                                                           \
-            crc = bits_hash(m, NULL, crc, LAYOUT(r, c, ib, fr));                                   \
+        for (uint32_t n = 0; n < rows_of_bits; n++) { /* the mask, then the selection */           \
+            crc = bits_hash(m, n == 0 ? NULL : selected, crc, LAYOUT(r, c, ib, fr));               \
         }                                                                                          \
-        return selected == NULL ? crc : bits_hash(m, selected, crc, LAYOUT(r, c, ib, fr));         \
+        return crc;                                                                                \
     }
 SCL_TRAINABLE_LIST(DEFINE)

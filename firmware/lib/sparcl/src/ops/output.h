@@ -70,7 +70,8 @@ typedef struct sink {
     int unit;                /* exponent of a gradient's unit, less e_w */
     scl_rate rate;           /* gradients are scaled by */
     int16_t *master;         /* update, watch */
-    const uint8_t *selected; /* update, watch: bits of blocks that learn; NULL: all */
+    const uint8_t *selected; /* update, watch: bits of blocks that learn; NULL: all. A constant
+                              * NULL leaves no test of it in the loops */
     int32_t *sum;            /* gather */
     int32_t *bias;           /* update, gather: biases, or their sums */
     scl_watch *watch;
@@ -79,6 +80,12 @@ typedef struct sink {
 } sink;
 
 #define SINK_UPDATE(to, by)                                                                        \
+    ((sink){.kind = SINK_UPDATE,                                                                   \
+            .unit = -8,                                                                            \
+            .rate = (by),                                                                          \
+            .master = (to)->master,                                                                \
+            .bias = (to)->bias})
+#define SINK_SELECTED(to, by)                                                                      \
     ((sink){.kind = SINK_UPDATE,                                                                   \
             .unit = -8,                                                                            \
             .rate = (by),                                                                          \
