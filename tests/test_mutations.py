@@ -45,7 +45,22 @@ MUTATIONS = [
     Mutation(
         "exponent: bias", "src/ops/matrix.h", "e_acc - SCL_BIAS_EXPONENT", "e_acc - SCL_BIAS_EXPONENT + 1", "dense"
     ),
-    Mutation("exponent: update", "src/ops/conv2d.c", "(m->e_w - 8)", "(m->e_w - 7)", "conv2d"),
+    Mutation("exponent: update", "src/ops/output.h", "(e_w + to->unit)", "(e_w + to->unit + 1)", "conv2d"),
+    Mutation(
+        "saturation: measured",
+        "src/ops/output.h",
+        "(scl_rsr(change, shift), 65535)",
+        "(scl_rsr(change, shift), 9)",
+        "dense",
+    ),
+    Mutation("exponent: measured", "src/ops/output.h", ".unit = -4", ".unit = -5", "dense"),
+    Mutation("selection: all learn", "src/ops/output.h", "|| scl_bit(to->selected, block)", "|| true", "dense"),
+    Mutation("watched: no update at all", "src/ops/output.h", "change != 0 && step == 0", "step == 0", "dense"),
+    Mutation("shrink: ties from the front", "src/mask.c", ".first = scl_pick(hash, ties)", ".first = 0", "mask"),
+    Mutation("shrink: terms stay behind", "src/mask.c", "mask->terms[to] = mask->terms[from];", "", "mask"),
+    Mutation("grow: not by what is missing", "src/mask.c", "scl_pick(h, missing--)", "scl_pick(h, whole)", "mask"),
+    Mutation("grow: over the blocks there are", "src/mask.c", "move_block(mask, b + room, b)", "(void)b", "mask"),
+    Mutation("code: rounded up", "src/mask.c", "((t >> e) & 7)", "((t >> e) & 6)", "mask"),
     Mutation("exponent: a channel's", "src/ops/depthwise.c", "m->e_w_max - m->e_w[c]", "0", "depthwise"),
     Mutation("exponent: join", "src/ops/error_sum.c", "branch->e > sum->e ? branch->e : sum->e", "sum->e", "error_sum"),
     Mutation("exponent: normalise", "src/ops/error_sum.c", "sum->e + shift", "sum->e", "error_sum"),
