@@ -13,7 +13,9 @@ from sparcl_mcu import numerics as nx
 from sparcl_mcu import ops
 from sparcl_mcu import torch_backend as backend
 from sparcl_mcu.graph import INPUT, Graph, Node, Window
+from sparcl_mcu.learners.base import Room
 from sparcl_mcu.learners.simulated import SimulatedLearner, _Trace
+from sparcl_mcu.learners.step import Lesson
 from sparcl_mcu.network import Network
 from sparcl_mcu.numerics import Ints
 from sparcl_mcu.sparsity import Block
@@ -59,7 +61,7 @@ class Gradients(SimulatedLearner):
         self.weight: dict[str, NDArray[np.float64]] = {}
         self.bias: dict[str, NDArray[np.float64]] = {}
 
-    def _update(self, node: Node, d: Ints, e_d: int, x: Ints) -> None:
+    def _update(self, node: Node, d: Ints, e_d: int, x: Ints, rate: int) -> None:
         operator = ops.OPERATORS[node.op]
         assert isinstance(operator, ops.Weighted)
         gradient = operator.weight_grad(node, d, x) * self.layers[node.name].start.mask
@@ -105,9 +107,9 @@ def autograd(network: Network, trace: _Trace, label: int) -> dict[str, tuple[Any
 def check(graph: Graph, seed: int) -> None:
     network = random_graph_network(graph, seed)
     (x, *_), (label, *_) = random_samples(network, 1, seed)
-    learner = Gradients(network, 0)
+    learner = Gradients(network, Room())
     _, trace = learner._forward(x)
-    learner._train(x, int(label))
+    learner._train(Lesson(x, int(label)))
     for name, (weight, bias) in autograd(network, trace, int(label)).items():
         for what, got, want in (("weights", learner.weight[name], weight), ("bias", learner.bias[name], bias)):
             length = np.linalg.norm(got) / np.linalg.norm(want)
