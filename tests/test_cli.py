@@ -142,7 +142,7 @@ def test_plan_prints_what_a_network_needs_and_refuses_what_does_not_fit(tmp_path
     network_file.save(net, file)
     result = sparcl("plan", file, "--board", "nucleo_h743zi", "--replay", "40", "--picture", picture)
     assert result.exit_code == 0, result.output
-    memory = make_plan(net, 40)
+    memory = make_plan(net, Room(replay=40))
     for b in memory.arena:
         row = rf"{b.what} +{b.offset:,} +{b.bytes:,} +{memory.steps[b.first]} +{memory.steps[b.last]}"
         assert re.search(row, result.stdout), b

@@ -30,7 +30,8 @@ def test_example_is_cut_and_designed_as_it_says(name: str) -> None:
     assert made.base[0].classes == made.tasks[0].classes
     assert made.base_samples >= len(made.tasks[0].y_train)
     graph = prepare.design(found.network, made.data.sample_shape, made.data.classes)
-    memory = plan(random_graph_network(graph, 0), found.learn.replay)
+    network = random_graph_network(graph, 0)
+    memory = plan(network, prepare.room(found, network))
     assert memory.state_bytes + memory.arena_bytes < 512 * 1024
 
 

@@ -208,7 +208,7 @@ class Config:
         """
         content = self.to_dict()
         content["board"].pop("port", None)
-        if self.reference == ReferenceConfig():  # files from before this table keep their hash
+        if self.reference == ReferenceConfig():  # the board's runs do not depend on it
             del content["reference"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name

@@ -23,7 +23,9 @@ static uint32_t filled(const scl_learner *learner)
 
 bool scl_replays(const scl_learner *learner)
 {
-    return (learner->state->tasks_begun >= 2 || learner->state->remembered) && filled(learner) > 0;
+    const scl_state *state = learner->state;
+    const bool needs_none = state->config.replay == SCL_REPLAY_REPEAT;
+    return (state->tasks_begun >= 2 || state->remembered) && (needs_none || filled(learner) > 0);
 }
 
 scl_replay_slot scl_replay_draw(const scl_learner *learner, uint32_t stream)
