@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from helpers import REPO
-from sparcl_mcu import config
-from sparcl_mcu.cli import results_operators
+from sparcl_mcu import config, prepare, work
+from sparcl_mcu.cli import results_operators, results_sparcl
 from sparcl_mcu.cli.runs import run_all, seeds
+from sparcl_mcu.learners.base import LearnSettings, Replay
 
 
 def test_a_finished_seed_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +58,60 @@ def test_the_page_tells_differences_in_points_and_every_outcome(tmp_path: Path) 
     assert "test_a 1 passed, 1 failure" in page
     assert "test_b 1 passed" in page
     assert "it does not" in page
+
+
+def test_work_by_the_published_formula_and_as_counted() -> None:
+    layers = [
+        {"name": "a", "weights": 1000, "stored": 250, "positions": 2, "sparse": True},
+        {"name": "b", "weights": 100, "stored": 100, "positions": 1, "sparse": False},
+    ]
+    stats = {"macs_forward": 1, "macs_input_grad": 20, "macs_weight_grad": 300, "macs_importance": 4000, "steps": 9}
+    run = {"layers": layers, "presented": 50, "data_used": 0.8, "stats": stats}
+    # half of the stored weights of `a` learn: 2000 * ((1 + 2) * 0.25 + 2 * 0.125) + 100 * ((1 + 2) + 2)
+    masked = LearnSettings(replay=Replay.DERPP, dgm_share=32768)
+    assert work.paper(run, masked) == 2 * 40 * (2000 * 1.0 + 500)
+    assert work.paper(run, LearnSettings()) == 2 * 40 * (2000 * 4 * 0.25 + 400)
+    assert work.counted(run) == 4321
+
+
+def test_rows_of_sparcl_differ_from_their_example_only_where_they_say() -> None:
+    example = config.load(REPO / "examples" / "digits_sparcl" / "experiment.toml")
+    table = {row.name: results_sparcl.configured(example, row) for row in results_sparcl.rows()}
+    assert len({c.hash for name, c in table.items() if name != "dense, joint"}) == len(table) - 1
+    assert table["dense"].network.density == 1
+    assert table["dense"].learn == table["SparCL 0.90"].learn == example.learn
+    assert prepare.learn_settings(table["SparCL 0.90"]).dgm_share == pytest.approx(0.8 * 65536, abs=1)
+    assert table["static random 0.75"].network.mask == "random"
+    for name, found in table.items():
+        settings = prepare.learn_settings(found)
+        assert settings.masks_learn == name.startswith("SparCL"), name
+        assert (settings.ddr_fraction > 0) == name.startswith("SparCL"), name
+
+
+def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
+    def run(acc: float, work_: float) -> dict[str, object]:
+        return {
+            "acc": acc,
+            "acc_float": acc - 0.01,
+            "task_il": 0.9,
+            "forgetting": 0.1,
+            "data_used": 0.9,
+            "work_counted": work_,
+            "work_paper": 3 * work_,
+            "state_bytes": 5000,
+            "replay_bytes": 1000,
+            "commit": "abc",
+        }
+
+    found = {
+        "example": "x",
+        "first_seed": 0,
+        "date": "2026-01-02",
+        "rows": {
+            "dense": {"against": None, "joint": False, "runs": [run(0.8, 100), run(0.7, 100)]},
+            "SparCL 0.75": {"against": "dense", "joint": False, "runs": [run(0.81, 20), run(0.69, 30)]},
+        },
+    }
+    page = results_sparcl._page({"digits": found})
+    assert "| SparCL 0.75 | 75.0 ± 76.24 | dense | +0.00 ± 12.71 | +1.00 ± 0.00 |" in page
+    assert "| 0.900 | 4.0x | 4.0x | 4,000 |" in page
