@@ -15,7 +15,14 @@ from sparcl_mcu.experiment import Outcome, StageResult
 from sparcl_mcu.record import RecordError, RunFolder
 
 CONFIG = config.parse('name = "x"\n[data]\nsource = "digits"\n', Path("experiment.toml"))
-WORK = {"steps": 90, "macs_forward": 900, "macs_input_grad": 90, "macs_weight_grad": 810, "link_bytes": 4321}
+WORK = {
+    "steps": 90,
+    "macs_forward": 800,
+    "macs_input_grad": 90,
+    "macs_weight_grad": 810,
+    "macs_importance": 100,
+    "link_bytes": 4321,
+}
 LOSES_TASK_0 = 3  # test samples of task 0 forgotten in the last stage
 
 
@@ -149,6 +156,8 @@ def test_metrics_file_has_the_promised_keys(tmp_path: Path) -> None:
     assert found["acc"] == pytest.approx((0.85 + 1 + 1) / 3) == pytest.approx(board.accuracy[-1].mean())
     assert found["forgetting"] == pytest.approx(0.075)
     assert found["macs_per_step"] == 20
+    assert found["data_used"] == 90 / (54 * 3)  # 90 steps of 3 epochs over what validation leaves of 60 samples
+    assert found["task_il"] is None
     assert found["n_test"] == 60
     assert found["state_hash"] == [1, 2, 3]
     assert found["fwt"] is found["instructions_per_step"] is found["flash_bytes"] is None

@@ -14,6 +14,7 @@ from .data import DataSet, Task
 from .experiment import Outcome
 from .record import RunFolder
 from .references import first_disagreement
+from .work import COUNTED
 
 WATCHED = 20  # test samples whose predictions the report shows
 
@@ -43,7 +44,8 @@ def metrics_of(config: Config, tasks: Sequence[Task], outcomes: Outcomes, footpr
     board, stats = outcomes.replay, outcomes.replay.stats
     r, last = board.accuracy, board.stages[-1]
     steps = stats["steps"]
-    macs = sum(stats[key] for key in ("macs_forward", "macs_input_grad", "macs_weight_grad"))
+    macs = sum(stats[key] for key in COUNTED)
+    sent = sum(len(task.y_train) for task in tasks[config.pretrain.tasks if config.pretrain.shipped else 0 :])
     labels = np.concatenate([task.y_test for task in tasks])
     return {
         "acc": metrics.acc(r),
@@ -55,6 +57,8 @@ def metrics_of(config: Config, tasks: Sequence[Task], outcomes: Outcomes, footpr
         "aia": metrics.aia(r),
         "bwt": metrics.bwt(r),
         "fwt": None,  # meaningless for class-il
+        "task_il": sum(last.task_il) / len(last.task_il) if last.task_il else None,
+        "data_used": steps / (sent * config.learn.epochs),
         "balanced_acc": metrics.balanced_accuracy(labels, np.concatenate(last.predictions)),
         "acc_val": metrics.acc(board.val_accuracy),
         "n_test": len(labels),
