@@ -83,7 +83,7 @@ def teach(
 def test_the_lowest_are_exactly_as_many_and_none_above_the_cut(keys: list[int], data: Any) -> None:
     count = data.draw(st.integers(0, len(keys)))
     codes = masking.code(np.array(keys))
-    chosen = masking.lowest(np.array(keys), count, data.draw(st.integers(0, (1 << 32) - 1)))
+    chosen = masking.lowest(codes, count, data.draw(st.integers(0, (1 << 32) - 1)))
     assert chosen.sum() == count
     if 0 < count < len(keys):
         assert codes[chosen].max() <= codes[~chosen].min()
@@ -243,7 +243,7 @@ def test_grown_blocks_learn() -> None:
     layer.selected[:] = False
     layer.terms[layer.stored] = 100
     layer.grow(layer.start + 3, 0, 0)
-    layer.select(SETTINGS.dgm_share, 0, 0, learner._rank)
+    layer.select(SETTINGS.dgm_share, 0, 0)
     assert layer.selected[layer.terms == masking.TERM_GROWN].all()
 
 
@@ -402,14 +402,17 @@ def test_tasks_that_do_not_suit_the_settings() -> None:
         learner.begin_task(whole_task(learner.network))
     with pytest.raises(LearnerError, match=r"12 presentations, but measuring 11 slices .* needs at least 110"):
         learner.begin_task(whole_task(learner.network, 12, 1))
-    with pytest.raises(LearnerError, match=r"classes \(6,\) in a network of 6 classes"):
+    with pytest.raises(LearnerError, match=r"classes \(6,\) in a network of 6"):
         learner.begin_task(TaskInfo((6,), 60, 3))
+    assert learner.state_hash() == before
     learner.reset(dataclasses.replace(SETTINGS, ddr_fraction=999, importance=Importance.OFF, dgm_share=0))
     with pytest.raises(LearnerError, match="81 samples, but DDR has counters for 80"):
         learner.begin_task(whole_task(learner.network, 81, 3))
     with pytest.raises(LearnerError, match="epochs is 2; 3 are needed"):
         learner.begin_task(whole_task(learner.network, 60, 2))
+    assert (learner.tasks_begun, learner.removal.samples) == (0, 0)
     learner.begin_task(TaskInfo((0, 1), 60, 3))
+    opened = learner.state_hash()
     x, y = random_samples(learner.network, 3, seed=0)
     with pytest.raises(LearnerError, match=r"a label is not one of the task's classes \(0, 1\)"):
         learner.observe(x, y * 0 + 2, np.arange(3))
@@ -417,8 +420,12 @@ def test_tasks_that_do_not_suit_the_settings() -> None:
         learner.observe(x, y % 2)
     with pytest.raises(LearnerError, match="before a task opens or after it ended"):
         learner.remember(x, y)
-    learner.reset(SETTINGS)
-    assert learner.state_hash() == before
+    with pytest.raises(LearnerError, match="a task is open already"):
+        learner.begin_task(TaskInfo((0, 1), 60, 3))
+    assert learner.state_hash() == opened
+    for among in ((), (6,)):
+        with pytest.raises(LearnerError, match="in a network of 6 classes"):
+            learner.predict(x, among)
 
 
 def test_batches_and_moving_masks_do_not_mix() -> None:
@@ -473,3 +480,13 @@ def test_settings_that_contradict_each_other_are_refused(config: Config, message
 def test_masks_that_move_need_a_sparse_layer() -> None:
     with pytest.raises(ConfigError, match="every layer of this network is dense or frozen"):
         prepare.room(SPARSE, make(density=1.0))
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.9])
+def test_every_event_happens_however_much_data_is_removed(fraction: float) -> None:
+    learner = SimulatedLearner(make(), ROOM)
+    teach(learner, dataclasses.replace(SETTINGS, ddr_fraction=round(fraction * 65536)))
+    assert learner.work["events"] == 20
+    assert [int(layer.stored.sum()) for layer in learner.masks.layers] == [
+        layer.start for layer in learner.masks.layers
+    ]

@@ -93,6 +93,7 @@ def equal(
     for label in range(network.classes):
         program.held(label)
         want.append(str(int((learner.replay.y[: learner.replay.filled] == label).sum())))
+    assert learner.work["events"] == (20 if settings.masks_learn else 0)
     program.counters()
     *got, counters = program.run()
     assert got == want

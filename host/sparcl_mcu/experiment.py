@@ -113,7 +113,7 @@ def run_joint(
     """The upper bound: all tasks' samples shuffled together as one task; a single stage is tested.
 
     An empty first task comes before it, because the second training pass of a step starts with the second task: so
-    a sample costs as many updates as in `run`.
+    a sample costs as many updates as with ER in `run`.
     """
     merged = Part(np.concatenate([part.x for part in stream.train]), np.concatenate([part.y for part in stream.train]))
     classes = tuple(sorted({c for task in stream.classes for c in task}))

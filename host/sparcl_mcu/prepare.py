@@ -147,7 +147,7 @@ def learn_settings(config: Config) -> LearnSettings:
 
 
 def without_replay(settings: LearnSettings) -> LearnSettings:
-    """The control: as many updates a step, masks and data as they are, no replay."""
+    """The control: two updates a step as with ER, masks and data as they are, no replay."""
     return replace(
         settings,
         replay=Replay.REPEAT,

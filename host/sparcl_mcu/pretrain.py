@@ -231,8 +231,8 @@ def _prune(
         if settings.random_masks:
             scores[name] = rng.random(weight.shape) * layer.mask.numpy()
         masks[name] = top_blocks(scores[name], _density(node, left), node.block)
-    if settings.global_magnitude:
-        sparse = [graph.node(name) for name in scores if graph.node(name).density < 1]
+    sparse = [graph.node(name) for name in scores if graph.node(name).density < 1]
+    if settings.global_magnitude and sparse:
         masks |= global_blocks(
             {node.name: scores[node.name] for node in sparse},
             {node.name: node.block for node in sparse},

@@ -24,7 +24,7 @@ class Outcomes:
     """All runs of one experiment: three on the board, two on the host."""
 
     replay: Outcome
-    repeat: Outcome  # without replay, as many updates a sample
+    repeat: Outcome  # without replay: two updates a sample
     joint: Outcome  # all tasks at once
     simulated: Outcome
     float_twin: Outcome

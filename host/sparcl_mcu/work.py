@@ -23,6 +23,7 @@ def paper(run: dict[str, Any], settings: LearnSettings) -> float:
     for layer in run["layers"]:
         density = layer["stored"] / layer["weights"]
         learns = density * (settings.dgm_share / 65536 if settings.dgm_share and layer["sparse"] else 1.0)
+        learns = 0.0 if layer["frozen"] else learns
         total += layer["weights"] * layer["positions"] * ((1 + b) * density + 2 * learns)
     return float(2 * run["presented"] * run["data_used"] * total)
 

@@ -45,7 +45,11 @@ def run_all(runs: list[Run], data_dir: Path | None, kept: Path, console: Console
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(_keep, run, data_dir, kept): run for run in missing}
         for done, future in enumerate(as_completed(futures), 1):
-            future.result()
+            try:
+                future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
             config, left = futures[future].config, (time.monotonic() - started) / done * (len(missing) - done)
             console.print(
                 f"  {done} of {len(missing)} runs ({config.name}, seed {config.seed}), {left / 60:.0f} min left",
@@ -113,6 +117,7 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
                 "stored": net.weights[node.name].slots,
                 "positions": net.positions(node),
                 "sparse": not (net.weights[node.name].dense or node.frozen),
+                "frozen": node.frozen,
             }
             for node in net.weighted()
         ],

@@ -105,7 +105,7 @@ def _task(
     train, val = (part[np.isin(data.y_train[part], classes)] for part in (kept, cut))
     test = np.flatnonzero(np.isin(data.y_test, classes))
     if samples is not None and samples < len(train):
-        train = train[stratified(data.y_train[train], samples / len(train))[1]]
+        train = train[stratified(data.y_train[train], samples / len(train))[1]][:samples]
     if not (len(train) and len(val)):
         raise DataError(
             f"{data.name}: classes {', '.join(map(str, classes))} have {len(train) + len(val)} training samples; "

@@ -28,7 +28,7 @@ class Replay(IntEnum):
     """What a step learns beside its new sample, once there is something to replay (scl_replay_kind in C)."""
 
     ER = 0  # a drawn sample, by cross entropy
-    REPEAT = 1  # the new sample again: the control without replay, with as many updates a step
+    REPEAT = 1  # the new sample again: the control without replay, with as many updates a step as ER
     DER = 2  # a drawn sample, by the distance of its logits to those it was stored with
     DERPP = 3  # one draw as DER, another as ER
 

@@ -73,6 +73,8 @@ class FloatTwin(StepLearner):
         return backend.weighted(node, source, layer.weight, layer.bias)
 
     def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
+        if among is not None:
+            self._check_classes(among)
         classes = None if among is None else np.isin(np.arange(self.network.classes), among)
         with backend.torch().no_grad():
             logits = self._forward(x).numpy()
@@ -131,11 +133,11 @@ class FloatTwin(StepLearner):
         first, second = np.abs(self._layers[layer.node.name].accumulated)
         return block_sum(first / 2 + second, layer.node.block)
 
-    def _magnitudes(self, layer: SparseLayer) -> NDArray[np.float64]:
+    def _weigh(self, layer: SparseLayer, log_steps: int | None) -> NDArray[Any]:
         weight = self._layers[layer.node.name].weight.detach().numpy()
-        return block_sum(np.abs(weight).astype(np.float64), layer.node.block)
-
-    def _weigh(self, layer: SparseLayer, magnitudes: NDArray[Any], log_steps: int) -> NDArray[Any]:
+        magnitudes = block_sum(np.abs(weight).astype(np.float64), layer.node.block)
+        if log_steps is None:
+            return magnitudes
         counted = layer.terms != masking.TERM_GROWN
         if self.masks.released and self.settings.dgm_share:
             counted &= layer.selected
@@ -149,9 +151,6 @@ class FloatTwin(StepLearner):
     def _settle(self, layer: SparseLayer) -> None:
         torch = backend.torch()
         self._layers[layer.node.name].learns = torch.from_numpy(layer.learns.astype(np.float32))
-
-    def _rank(self, keys: NDArray[Any], count: int, draw: int) -> NDArray[np.bool_]:
-        return masking.lowest_exactly(keys, count, draw)
 
     def state_hash(self) -> None:
         return None

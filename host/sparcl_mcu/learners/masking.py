@@ -5,15 +5,12 @@ Blocks are given in canonical order: groups of rows, then block columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..numerics import Ints, Stream, hash32, pick
 
 Chosen = NDArray[np.bool_]
-Rank = Callable[["Keys", int, int], Chosen]
 Keys = NDArray[np.int64] | NDArray[np.float64]
 
 TERM_GROWN = 255  # the term of a block that was grown and never measured: the last that DGM leaves out
@@ -35,23 +32,14 @@ def decode(codes: Ints) -> Ints:
 
 
 def lowest(keys: Keys, count: int, draw: int) -> Chosen:
-    """The `count` keys with the lowest codes. Ties are taken in order from a random one on, around the end: always from
-    the front would wear down the first rows. draw: hash32 of the event."""
-    codes = code(np.asarray(keys, dtype=np.int64))
-    in_order = np.sort(codes)
-    if not 0 < count < len(codes):
-        return np.full(len(codes), count > 0, dtype=np.bool_)
-    cut = in_order[count - 1]
-    chosen: Chosen = codes < cut
-    tied = np.flatnonzero(codes == cut)
+    """The `count` lowest keys. Equal ones are taken in order from a random one on, around the end: always from the
+    front would wear down the first rows. draw: hash32 of the event."""
+    if not 0 < count < len(keys):
+        return np.full(len(keys), count > 0, dtype=np.bool_)
+    cut = np.sort(keys)[count - 1]
+    chosen: Chosen = keys < cut
+    tied = np.flatnonzero(keys == cut)
     chosen[np.roll(tied, -pick(draw, len(tied)))[: count - int(chosen.sum())]] = True
-    return chosen
-
-
-def lowest_exactly(keys: Keys, count: int, draw: int) -> Chosen:
-    """The same among floats, for the float twin: nothing is rounded, so ties hardly occur."""
-    chosen = np.zeros(len(keys), dtype=np.bool_)
-    chosen[np.argsort(keys, kind="stable")[:count]] = True
     return chosen
 
 

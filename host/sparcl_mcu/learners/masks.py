@@ -52,12 +52,12 @@ class SparseLayer:
             return self.start, 0
         return max(self.start - intra, 1), self.start
 
-    def shrink(self, count: int, keys: NDArray[Any], seed: int, step: int, rank: masking.Rank) -> None:
+    def shrink(self, count: int, keys: NDArray[Any], seed: int, step: int) -> None:
         """Remove the lowest until `count` blocks are stored."""
         at = np.flatnonzero(self.stored)
         extra = len(at) - count
         if extra > 0:
-            gone = at[rank(keys.ravel()[at], extra, hash32(seed, Stream.TIES, step, self.number, TDM))]
+            gone = at[masking.lowest(keys.ravel()[at], extra, hash32(seed, Stream.TIES, step, self.number, TDM))]
             self.stored.ravel()[gone] = self.selected.ravel()[gone] = False
 
     def grow(self, count: int, seed: int, step: int) -> None:
@@ -68,14 +68,14 @@ class SparseLayer:
             self.stored.ravel()[new] = self.selected.ravel()[new] = True
             self.terms.ravel()[new] = masking.TERM_GROWN
 
-    def select(self, share: int | None, seed: int, step: int, rank: masking.Rank) -> None:
+    def select(self, share: int | None, seed: int, step: int) -> None:
         """DGM: of the stored blocks, all but the lowest terms; None: all."""
         self.selected[:] = self.stored
         if share is not None:
             at = np.flatnonzero(self.stored)
             leave = len(at) - max(1, masking.share(len(at), share))
             draw = hash32(seed, Stream.TIES, step, self.number, DGM)
-            self.selected.ravel()[at[rank(self.terms.ravel()[at], leave, draw)]] = False
+            self.selected.ravel()[at[masking.lowest(self.terms.ravel()[at], leave, draw)]] = False
 
 
 class Masks:

@@ -52,10 +52,10 @@ class Schedule:
         window, inside = divmod(self.swept, 1 << self.log_steps)
         return window, inside == 0, inside == (1 << self.log_steps) - 1
 
-    def due(self) -> int | None:
-        """The event to happen now; it then counts as done."""
-        waits = self.event > LAST or EVENTS * self.position < self.event * self.length or self.swept < self.sweep
-        if self.length == 0 or waits:
+    def due(self, *, swept: bool = True) -> int | None:
+        """The event to happen now; it then counts as done. swept: not before its sweep is over."""
+        early = self.event > LAST or EVENTS * self.position < self.event * self.length
+        if self.length == 0 or early or (swept and self.swept < self.sweep):
             return None
         self.event += 1
         self.swept, self.sweeping = 0, False

@@ -142,6 +142,8 @@ class SimulatedLearner(StepLearner):
         return self._forward(x)[0]
 
     def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
+        if among is not None:
+            self._check_classes(among)
         classes = None if among is None else np.isin(np.arange(self.network.classes), among)
         return np.array([arg_max(self._logits(sample), classes) for sample in x], dtype=np.uint8)
 
@@ -256,25 +258,22 @@ class SimulatedLearner(StepLearner):
         first, second = np.abs(self.layers[layer.node.name].accumulated)
         return masking.code(_block_sum(first + 2 * second, layer))
 
-    def _magnitudes(self, layer: SparseLayer) -> Ints:
+    def _weigh(self, layer: SparseLayer, log_steps: int | None) -> Ints:
         m = self.layers[layer.node.name].masters.astype(np.int64) - 128
-        return _block_sum(np.abs(m), layer)
-
-    def _weigh(self, layer: SparseLayer, magnitudes: Ints, log_steps: int) -> Ints:
+        magnitudes = _block_sum(np.abs(m), layer)
+        if log_steps is None:
+            return masking.code(magnitudes)
         counted = layer.terms != masking.TERM_GROWN
         if self.masks.released and self.settings.dgm_share:
             counted &= layer.selected
         terms = np.where(counted, layer.terms, 0).astype(np.int64)
-        return magnitudes + (masking.decode(terms) << 3 >> log_steps)  # halves of 16 master units
+        return masking.code(magnitudes + (masking.decode(terms) << 3 >> log_steps))  # halves of 16 master units
 
     def _remask(self, layer: SparseLayer) -> None:
         self.layers[layer.node.name].masters[~layer.mask] = 128
 
     def _settle(self, layer: SparseLayer) -> None:
         """Masks are read where they lie."""
-
-    def _rank(self, keys: Ints, count: int, draw: int) -> NDArray[np.bool_]:
-        return masking.lowest(keys, count, draw)
 
     # ---- state
 

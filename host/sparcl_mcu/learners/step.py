@@ -84,10 +84,10 @@ class StepLearner(ABC):
     def begin_task(self, task: TaskInfo) -> None:
         if self.task:
             raise LearnerError("a task is open already; end it first")
-        outside = [c for c in task.classes if not 0 <= c < self.network.classes]
-        if outside or not task.classes:
-            raise LearnerError(f"a task of classes {task.classes} in a network of {self.network.classes} classes")
+        self._check_classes(task.classes)
         s, length = self.settings, task.samples * task.epochs
+        if not (0 <= length < 1 << 32 and 0 <= task.epochs < 1 << 16):
+            raise LearnerError(f"{task.samples} samples, {task.epochs} epochs: together they must fit 32 bits")
         if s.scheduled and not length:
             raise LearnerError("masks and data removal follow a schedule: announce the task's samples and epochs")
         schedule = Schedule(length if s.masks_learn else 0, self.masks.windows if s.sweeps else 0)
@@ -116,7 +116,8 @@ class StepLearner(ABC):
             self.removal.end_epoch(self.epoch, self.settings.seed, self.step)
             self.work["removed"] += self.removal.removed - before
         self.schedule.position = self.epoch * self.task.samples
-        self._event(self.schedule.due())
+        while (event := self.schedule.due(swept=False)) is not None:
+            self._event(event)
 
     def wanted(self) -> NDArray[np.bool_]:
         if not self.task:
@@ -140,6 +141,10 @@ class StepLearner(ABC):
                 raise LearnerError(f"sample {number} is not one of the task's {self.task.samples}, or was removed")
             self._observe(sample, int(label), int(number))
 
+    def _check_classes(self, classes: tuple[int, ...]) -> None:
+        if not classes or not all(0 <= c < self.network.classes for c in classes):
+            raise LearnerError(f"classes {classes} in a network of {self.network.classes} classes")
+
     def _check_labels(self, y: Labels) -> None:
         if len(y) and int(y.max()) >= self.network.classes:
             raise LearnerError(f"label {int(y.max())} in a network of {self.network.classes} classes")
@@ -160,7 +165,8 @@ class StepLearner(ABC):
         self.replay.insert(x, label, logits, s.seed)
         self.step += 1
         self.schedule.position += 1
-        self._event(self.schedule.due())
+        if (event := self.schedule.due()) is not None:
+            self._event(event)
         if self.room.batch > 1:
             self.gathered += 1
             if self.gathered == self.room.batch:
@@ -232,25 +238,22 @@ class StepLearner(ABC):
         if self._measure(lesson, part):
             self.work["macs_importance"] += self.masks.macs_measure(part.layer, part.blocks)
 
-    def _event(self, event: int | None) -> None:
-        if event is None:
-            return
+    def _event(self, event: int) -> None:
         s = self.settings
         for layer in self.masks.layers:
             if self.masks.moves:
                 self._move(layer, event)
             if s.dgm_share:
                 everything = event == 0 and self.tasks_begun == 1
-                layer.select(None if everything else s.dgm_share, s.seed, self.step, self._rank)
+                layer.select(None if everything else s.dgm_share, s.seed, self.step)
             self._settle(layer)
         self.masks.count()
         self.work["events"] += 1
 
     def _move(self, layer: SparseLayer, event: int) -> None:
         least, most = layer.targets(event, self.tasks_begun, self.settings)
-        magnitudes = self._magnitudes(layer)
-        keys = magnitudes if not self.masks.measures_tdm else self._weigh(layer, magnitudes, self.schedule.log_steps)
-        layer.shrink(least, keys, self.settings.seed, self.step, self._rank)
+        keys = self._weigh(layer, self.schedule.log_steps if self.masks.measures_tdm else None)
+        layer.shrink(least, keys, self.settings.seed, self.step)
         self._remask(layer)
         layer.grow(most, self.settings.seed, self.step)
         self._remask(layer)
@@ -286,12 +289,8 @@ class StepLearner(ABC):
         """(groups, columns) the gradient term of every block, of what was accumulated."""
 
     @abstractmethod
-    def _magnitudes(self, layer: SparseLayer) -> NDArray[Any]:
-        """(groups, columns) sum of |weight| of every block."""
-
-    @abstractmethod
-    def _weigh(self, layer: SparseLayer, magnitudes: NDArray[Any], log_steps: int) -> NDArray[Any]:
-        """(groups, columns) CWI: magnitudes and terms together."""
+    def _weigh(self, layer: SparseLayer, log_steps: int | None) -> NDArray[Any]:
+        """(groups, columns) what TDM ranks blocks by: magnitudes and terms of 2**log_steps passes; None: no terms."""
 
     @abstractmethod
     def _remask(self, layer: SparseLayer) -> None:
@@ -300,10 +299,6 @@ class StepLearner(ABC):
     @abstractmethod
     def _settle(self, layer: SparseLayer) -> None:
         """A layer's masks are what they will be until the next event."""
-
-    @abstractmethod
-    def _rank(self, keys: NDArray[Any], count: int, draw: int) -> NDArray[np.bool_]:
-        """The `count` lowest of some keys."""
 
     def stats(self) -> dict[str, int]:
         return {"steps": self.step, **self.work}

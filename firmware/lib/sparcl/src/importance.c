@@ -49,7 +49,7 @@ uint32_t scl_weight_importance(const void *of, uint32_t b)
 
 uint32_t scl_gradient_importance(const void *of, uint32_t b)
 {
-    return scl_code(((const scl_rank *)of)->mask->terms[b]);
+    return ((const scl_rank *)of)->mask->terms[b];
 }
 
 /* A slice: the part of a layer that one window measures. False if there is no such slice. */

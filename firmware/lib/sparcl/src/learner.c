@@ -177,7 +177,7 @@ scl_err scl_end_epoch(scl_learner *learner)
         scl_removal_forget(learner);
     }
     state->position = (uint32_t)position;
-    scl_schedule_event(learner);
+    scl_schedule_catch_up(learner);
     return SCL_OK;
 }
 

@@ -31,7 +31,7 @@ uint32_t scl_decode(uint32_t c);
 
 /* The code of item i's key; SCL_NO_KEY: not a candidate. */
 typedef uint32_t scl_code_of(const void *of, uint32_t i);
-#define SCL_NO_KEY 255u
+#define SCL_NO_KEY 256u
 
 /* Which items of a walk from 0 upwards are among the n lowest. */
 typedef struct scl_cut {

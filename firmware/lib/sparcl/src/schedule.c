@@ -87,17 +87,31 @@ bool scl_schedule_measures(const scl_learner *learner)
     return state->swept > 0 || is_due(state, state->position + (uint64_t)sweep);
 }
 
-void scl_schedule_event(scl_learner *learner)
+static bool due_now(const scl_state *state)
 {
-    scl_state *state = learner->state;
-    if (state->event >= SCL_EVENTS || !is_due(state, state->position)) {
-        return;
-    }
-    if (state->event > 0 && state->swept < state->slices << state->window_shift) {
-        return; /* its sweep is not over */
-    }
+    return state->event < SCL_EVENTS && is_due(state, state->position);
+}
+
+static void happen(scl_learner *learner)
+{
     learner->model->event(learner);
     learner->counters.events++;
-    state->event++;
-    state->swept = 0;
+    learner->state->event++;
+    learner->state->swept = 0;
+}
+
+void scl_schedule_event(scl_learner *learner)
+{
+    const scl_state *state = learner->state;
+    const bool swept = state->swept >= state->slices << state->window_shift;
+    if (due_now(state) && (state->event == 0 || swept)) {
+        happen(learner);
+    }
+}
+
+void scl_schedule_catch_up(scl_learner *learner)
+{
+    while (due_now(learner->state)) {
+        happen(learner);
+    }
 }

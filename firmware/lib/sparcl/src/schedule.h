@@ -15,7 +15,10 @@ void scl_schedule_begin(scl_learner *learner, const scl_task *task);
 /* Is this step part of an importance window? */
 bool scl_schedule_measures(const scl_learner *learner);
 
-/* The position was moved: the event that is due, if any. */
+/* A step is over: the event that is due, if any, and not before its sweep is over. */
 void scl_schedule_event(scl_learner *learner);
+
+/* An epoch is over, and the position moved past samples that were removed: every event that is due. */
+void scl_schedule_catch_up(scl_learner *learner);
 
 #endif
