@@ -18,7 +18,8 @@ bool scl_schedule_measures(const scl_learner *learner);
 /* A step is over: the event that is due, if any, and not before its sweep is over. */
 void scl_schedule_event(scl_learner *learner);
 
-/* An epoch is over, and the position moved past samples that were removed: every event that is due. */
+/* An epoch is over, and the position moved past samples that were removed: every event that
+ * is due. */
 void scl_schedule_catch_up(scl_learner *learner);
 
 #endif
