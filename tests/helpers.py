@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparcl_mcu.design import mlp
 from sparcl_mcu.graph import INPUT, Graph, Node, Window, size
-from sparcl_mcu.learners.base import TaskInfo
+from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.network import Network
 from sparcl_mcu.ops import OPERATORS, Weighted
 from sparcl_mcu.ops.pool import AveragePool
@@ -74,6 +74,20 @@ def runtime_library() -> ctypes.CDLL:
         out, [exports, *runtime_sources(session=False)], "-shared", "-fPIC", "-fsanitize=undefined", "-static-libubsan"
     )
     return ctypes.CDLL(os.fspath(out))
+
+
+PERCENT = 65536 // 100
+SPARCL = LearnSettings(  # masks that move often and far: a small network shows every event
+    seed=7,
+    lr_exponent=-6,
+    replay=Replay.DERPP,
+    beta_shift=1,
+    importance=Importance.PAPER,
+    tdm_intra=5 * PERCENT,
+    tdm_inter=8 * PERCENT,
+    dgm_share=32768,
+)
+SPARCL_ROOM = Room(replay=20, logits=True, tdm=True, inter=8 * PERCENT, dgm=True, slice=64, ddr=80)
 
 
 def whole_task(network: Network, samples: int = 0, epochs: int = 0) -> TaskInfo:

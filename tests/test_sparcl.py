@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import random_network, random_samples, whole_task
+from helpers import SPARCL, SPARCL_ROOM, random_network, random_samples, whole_task
 from sparcl_mcu import numerics as nx
 from sparcl_mcu import prepare
 from sparcl_mcu.config import (
@@ -34,18 +34,6 @@ from sparcl_mcu.learners.step import StepLearner
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import BLOCKS, Block, shrink
 
-PERCENT = 65536 // 100
-SETTINGS = LearnSettings(
-    seed=7,
-    lr_exponent=-6,
-    replay=Replay.DERPP,
-    beta_shift=1,
-    importance=Importance.PAPER,
-    tdm_intra=5 * PERCENT,
-    tdm_inter=8 * PERCENT,
-    dgm_share=32768,
-)
-ROOM = Room(replay=20, logits=True, tdm=True, inter=8 * PERCENT, dgm=True, slice=64, ddr=80)
 SAMPLES, EPOCHS = 60, 3
 
 
@@ -128,16 +116,16 @@ def test_growth_is_uniform() -> None:
 @pytest.mark.parametrize("learner_kind", [SimulatedLearner, FloatTwin])
 @pytest.mark.parametrize("importance", [Importance.PAPER, Importance.RELEASED, Importance.MAGNITUDE])
 def test_counts_are_exact_at_every_event(learner_kind: type[StepLearner], importance: Importance) -> None:
-    learner = learner_kind(make(), ROOM)
+    learner = learner_kind(make(), SPARCL_ROOM)
     events: list[tuple[int, list[int]]] = []
 
     def note() -> None:
         if learner.work["events"] > len(events):
             events.append((learner.schedule.position, [int(layer.stored.sum()) for layer in learner.masks.layers]))
 
-    teach(learner, dataclasses.replace(SETTINGS, importance=importance), each=note)
+    teach(learner, dataclasses.replace(SPARCL, importance=importance), each=note)
     start = [layer.start for layer in learner.masks.layers]
-    lent = [layer.start + masking.share(layer.stored.size, SETTINGS.tdm_inter) for layer in learner.masks.layers]
+    lent = [layer.start + masking.share(layer.stored.size, SPARCL.tdm_inter) for layer in learner.masks.layers]
     length = SAMPLES * EPOCHS
     due = [0, *(-(-i * length // 10) for i in range(1, 10))]
     assert [position for position, _ in events] == due * 2
@@ -145,9 +133,9 @@ def test_counts_are_exact_at_every_event(learner_kind: type[StepLearner], import
 
 
 def test_masks_move_and_are_fixed_after_the_last_event() -> None:
-    learner = SimulatedLearner(make(), ROOM)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
     seen: list[bytes] = []
-    teach(learner, SETTINGS, each=lambda: seen.append(learner.masks.layers[0].stored.tobytes()))
+    teach(learner, SPARCL, each=lambda: seen.append(learner.masks.layers[0].stored.tobytes()))
     assert len(set(seen)) > 15  # two tasks of eight moves and one loan
     tail = SAMPLES * EPOCHS // 10 - 1
     assert len(set(seen[-tail:])) == 1
@@ -155,8 +143,8 @@ def test_masks_move_and_are_fixed_after_the_last_event() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_what_is_masked_is_zero_and_masks_are_whole_blocks(block: Block) -> None:
-    learner = SimulatedLearner(make(block), ROOM)
-    teach(learner, SETTINGS)
+    learner = SimulatedLearner(make(block), SPARCL_ROOM)
+    teach(learner, SPARCL)
     for layer in learner.masks.layers:
         state = learner.layers[layer.node.name]
         assert (state.masters[~layer.mask] == 128).all()
@@ -168,8 +156,8 @@ def test_the_gradient_term_decides() -> None:
     """With terms rounded away TDM would be magnitude pruning: the masks must differ, and terms be above 0."""
     masks = []
     for importance in (Importance.PAPER, Importance.MAGNITUDE):
-        learner = SimulatedLearner(make(), ROOM)
-        teach(learner, dataclasses.replace(SETTINGS, importance=importance, dgm_share=0))
+        learner = SimulatedLearner(make(), SPARCL_ROOM)
+        teach(learner, dataclasses.replace(SPARCL, importance=importance, dgm_share=0))
         masks.append([layer.stored.copy() for layer in learner.masks.layers])
         measured = [np.count_nonzero(layer.terms[layer.stored]) / layer.start for layer in learner.masks.layers]
         assert (min(measured) > 0.3) == (importance is Importance.PAPER)
@@ -178,8 +166,8 @@ def test_the_gradient_term_decides() -> None:
 
 def test_integer_terms_follow_the_float_twins() -> None:
     """The same weights and samples: accumulated gradients agree in order."""
-    settings = dataclasses.replace(SETTINGS, lr_exponent=-15, tdm_intra=0, tdm_inter=0)
-    integer, real = SimulatedLearner(make(), ROOM), FloatTwin(make(), ROOM)
+    settings = dataclasses.replace(SPARCL, lr_exponent=-15, tdm_intra=0, tdm_inter=0)
+    integer, real = SimulatedLearner(make(), SPARCL_ROOM), FloatTwin(make(), SPARCL_ROOM)
     for learner in (integer, real):
         teach(learner, settings)
     for a, b in zip(integer.masks.layers, real.masks.layers, strict=True):
@@ -188,8 +176,8 @@ def test_integer_terms_follow_the_float_twins() -> None:
 
 
 def test_importance_passes_neither_learn_nor_move_a_window() -> None:
-    learner = SimulatedLearner(make(), ROOM)
-    learner.reset(SETTINGS)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
+    learner.reset(SPARCL)
     learner.begin_task(TaskInfo((0, 1), SAMPLES, EPOCHS))
     x, _ = random_samples(learner.network, 1, seed=0)
     layer, blocks = learner.masks.slice(0)
@@ -207,8 +195,8 @@ def test_importance_passes_neither_learn_nor_move_a_window() -> None:
 
 @pytest.mark.parametrize("learner_kind", [SimulatedLearner, FloatTwin])
 def test_unselected_weights_are_bit_identical_between_refreshes(learner_kind: type[StepLearner]) -> None:
-    settings = dataclasses.replace(SETTINGS, importance=Importance.OFF)
-    learner = learner_kind(make(), ROOM)
+    settings = dataclasses.replace(SPARCL, importance=Importance.OFF)
+    learner = learner_kind(make(), SPARCL_ROOM)
     before: dict[str, Any] = {}
     compared = 0
 
@@ -236,14 +224,14 @@ def test_unselected_weights_are_bit_identical_between_refreshes(learner_kind: ty
 
 
 def test_grown_blocks_learn() -> None:
-    learner = SimulatedLearner(make(), ROOM)
-    learner.reset(SETTINGS)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
+    learner.reset(SPARCL)
     learner.begin_task(TaskInfo((0, 1), SAMPLES, EPOCHS))
     layer = learner.masks.layers[0]
     layer.selected[:] = False
     layer.terms[layer.stored] = 100
     layer.grow(layer.start + 3, 0, 0)
-    layer.select(SETTINGS.dgm_share, 0, 0)
+    layer.select(SPARCL.dgm_share, 0, 0)
     assert layer.selected[layer.terms == masking.TERM_GROWN].all()
 
 
@@ -273,12 +261,12 @@ def test_ddr_never_removes_what_it_has_not_seen() -> None:
 
 
 def test_removed_samples_are_refused_and_fewer_are_learnt() -> None:
-    settings = dataclasses.replace(SETTINGS, ddr_fraction=20000, importance=Importance.OFF, dgm_share=0)
-    learner = SimulatedLearner(make(), ROOM)
+    settings = dataclasses.replace(SPARCL, ddr_fraction=20000, importance=Importance.OFF, dgm_share=0)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
     teach(learner, settings)
     gone = SAMPLES * 20000 // 65536
     assert learner.step == 2 * (SAMPLES * EPOCHS - (EPOCHS - 1) * gone)
-    learner = SimulatedLearner(make(), ROOM)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
     learner.reset(settings)
     x, y = random_samples(learner.network, SAMPLES, seed=0)
     learner.begin_task(whole_task(learner.network, SAMPLES, EPOCHS))
@@ -293,7 +281,7 @@ def test_removed_samples_are_refused_and_fewer_are_learnt() -> None:
 
 
 def test_derpp_draws_twice_and_stores_the_logits_before_learning() -> None:
-    learner = SimulatedLearner(make(), ROOM)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
     settings = LearnSettings(seed=1, replay=Replay.DERPP, lr_exponent=-5)
     learner.reset(settings)
     x, y = random_samples(learner.network, 30, seed=1)
@@ -310,7 +298,7 @@ def test_derpp_draws_twice_and_stores_the_logits_before_learning() -> None:
 
 
 def test_der_pulls_logits_to_the_stored_ones() -> None:
-    for learner in (SimulatedLearner(make(), ROOM), FloatTwin(make(), ROOM)):
+    for learner in (SimulatedLearner(make(), SPARCL_ROOM), FloatTwin(make(), SPARCL_ROOM)):
         learner.reset(LearnSettings(replay=Replay.DER, alpha_shift=2, lr_exponent=-5))
         x, y = random_samples(learner.network, 2, seed=1)
         learner.remember(x[:1], y[:1])
@@ -351,7 +339,7 @@ def test_margin_skip_learns_nothing_from_what_is_clear() -> None:
 
 
 def test_remembered_samples_are_replayed_in_the_first_task_and_not_learnt_before() -> None:
-    learner = SimulatedLearner(make(), ROOM)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
     learner.reset(LearnSettings(replay=Replay.DERPP))
     x, y = random_samples(learner.network, 25, seed=1)
     masters = learner.layers["fc1"].masters.copy()
@@ -373,15 +361,15 @@ def test_predicting_among_classes_is_task_il() -> None:
 # ---- refusals
 
 BAD: list[Any] = [
-    ({"replay": 20}, SETTINGS, "generated without room for logits"),
-    ({"replay": 20, "logits": True}, SETTINGS, r"masks that move \(TDM\)"),
+    ({"replay": 20}, SPARCL, "generated without room for logits"),
+    ({"replay": 20, "logits": True}, SPARCL, r"masks that move \(TDM\)"),
     (
         {"replay": 20, "logits": True, "tdm": True, "slice": 64, "dgm": True},
-        SETTINGS,
+        SPARCL,
         "5240 / 65536 more blocks a layer",
     ),
-    ({"logits": True, "tdm": True, "inter": 9999, "slice": 64}, SETTINGS, r"a selection of blocks \(DGM\)"),
-    ({"logits": True, "tdm": True, "inter": 9999, "dgm": True}, SETTINGS, "measured importance"),
+    ({"logits": True, "tdm": True, "inter": 9999, "slice": 64}, SPARCL, r"a selection of blocks \(DGM\)"),
+    ({"logits": True, "tdm": True, "inter": 9999, "dgm": True}, SPARCL, "measured importance"),
     ({}, LearnSettings(ddr_fraction=9), "counters for DDR"),
 ]
 
@@ -395,8 +383,8 @@ def test_settings_that_need_memory_which_is_not_there(
 
 
 def test_tasks_that_do_not_suit_the_settings() -> None:
-    learner = SimulatedLearner(make(), ROOM)
-    learner.reset(SETTINGS)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
+    learner.reset(SPARCL)
     before = learner.state_hash()
     with pytest.raises(LearnerError, match="announce the task's samples and epochs"):
         learner.begin_task(whole_task(learner.network))
@@ -405,7 +393,7 @@ def test_tasks_that_do_not_suit_the_settings() -> None:
     with pytest.raises(LearnerError, match=r"classes \(6,\) in a network of 6"):
         learner.begin_task(TaskInfo((6,), 60, 3))
     assert learner.state_hash() == before
-    learner.reset(dataclasses.replace(SETTINGS, ddr_fraction=999, importance=Importance.OFF, dgm_share=0))
+    learner.reset(dataclasses.replace(SPARCL, ddr_fraction=999, importance=Importance.OFF, dgm_share=0))
     with pytest.raises(LearnerError, match="81 samples, but DDR has counters for 80"):
         learner.begin_task(whole_task(learner.network, 81, 3))
     with pytest.raises(LearnerError, match="epochs is 2; 3 are needed"):
@@ -484,8 +472,8 @@ def test_masks_that_move_need_a_sparse_layer() -> None:
 
 @pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.9])
 def test_every_event_happens_however_much_data_is_removed(fraction: float) -> None:
-    learner = SimulatedLearner(make(), ROOM)
-    teach(learner, dataclasses.replace(SETTINGS, ddr_fraction=round(fraction * 65536)))
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
+    teach(learner, dataclasses.replace(SPARCL, ddr_fraction=round(fraction * 65536)))
     assert learner.work["events"] == 20
     assert [int(layer.stored.sum()) for layer in learner.masks.layers] == [
         layer.start for layer in learner.masks.layers

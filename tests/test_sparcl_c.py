@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import every_operator, random_graph_network, random_network, random_samples
+from helpers import SPARCL, SPARCL_ROOM, every_operator, random_graph_network, random_network, random_samples
 from native import Program
 from sparcl_mcu.design import cnn_s, ds_cnn
 from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, Room, TaskInfo
@@ -16,19 +16,7 @@ from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import BLOCKS, Block
 
-PERCENT = 65536 // 100
-WHOLE = LearnSettings(
-    seed=7,
-    lr_exponent=-6,
-    replay=Replay.DERPP,
-    beta_shift=1,
-    importance=Importance.PAPER,
-    tdm_intra=5 * PERCENT,
-    tdm_inter=8 * PERCENT,
-    dgm_share=32768,
-    ddr_fraction=15000,
-)
-ROOM = Room(replay=20, logits=True, tdm=True, inter=8 * PERCENT, dgm=True, slice=64, ddr=80)
+WHOLE = dataclasses.replace(SPARCL, ddr_fraction=15000)
 SAMPLES, EPOCHS = 40, 3
 
 CASES = {
@@ -42,7 +30,7 @@ CASES = {
 
 
 def equal(
-    network: Network, folder: Path, settings: LearnSettings, room: Room = ROOM, *, samples: int = SAMPLES
+    network: Network, folder: Path, settings: LearnSettings, room: Room = SPARCL_ROOM, *, samples: int = SAMPLES
 ) -> None:
     """Two tasks; states are compared after every ten samples, which is finer than events, and after every epoch."""
     learner, program = SimulatedLearner(network, room), Program(network, folder, room=room)
@@ -111,7 +99,7 @@ def test_c_equals_numpy(name: str, block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["all of it", "released"])
 def test_wide_layers_with_two_bytes_an_index_entry(name: str, tmp_path: Path) -> None:
-    equal(random_network(3, sizes=(300, 8, 6), density=0.1), tmp_path, CASES[name], ROOM)
+    equal(random_network(3, sizes=(300, 8, 6), density=0.1), tmp_path, CASES[name], SPARCL_ROOM)
 
 
 @pytest.mark.parametrize(
@@ -124,5 +112,5 @@ def test_wide_layers_with_two_bytes_an_index_entry(name: str, tmp_path: Path) ->
     ],
 )
 def test_convolutions(network: object, tmp_path: Path) -> None:
-    room = dataclasses.replace(ROOM, slice=2048)
+    room = dataclasses.replace(SPARCL_ROOM, slice=2048)
     equal(random_graph_network(network(), 3), tmp_path, WHOLE, room, samples=20)  # type: ignore[operator]

@@ -34,3 +34,12 @@ def interval(values: Sequence[float]) -> dict[str, float | int | None]:
     n = len(values)
     half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "half_width": half, "n": n}
+
+
+def spread(values: Sequence[float], form: str = ".1f") -> str:
+    """Fractions as a cell of a table: mean and half width of the interval in percent; empty without values."""
+    if not values:
+        return ""
+    found = interval(values)
+    mean, half = 100 * float(found["mean"] or 0), found["half_width"]
+    return f"{mean:{form}}" + ("" if half is None else f" ± {100 * float(half):.2f}")

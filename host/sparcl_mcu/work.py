@@ -6,6 +6,7 @@ shrunk by the gradient masks. `counted`: every multiply-accumulate the board did
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .learners.base import LearnSettings, Replay
@@ -14,18 +15,24 @@ BUFFER_PASSES = {Replay.ER: 1, Replay.REPEAT: 1, Replay.DER: 1, Replay.DERPP: 2}
 COUNTED = ("macs_forward", "macs_input_grad", "macs_weight_grad", "macs_importance")
 
 
-def paper(run: dict[str, Any], settings: LearnSettings) -> float:
-    """F = 2 * presented * sum over layers of MAC * [(1 + b) (1 - s) + 2 (1 - q)], presented the samples really sent.
+def published(layers: Iterable[tuple[int, float, float]], presented: float, replays: int) -> float:
+    """F = 2 * presented * sum over layers of MAC * [(1 + b) (1 - s) + 2 (1 - q)].
 
-    run: what `cli.runs.measure` found. b: buffer passes a step; s, q: sparsities of a layer's weights and gradients.
+    layers: (MAC of a dense forward pass, 1 - s, 1 - q), the shares of its weights that exist and that learn. presented:
+    samples presented in all. replays: b, buffer passes a step.
     """
-    b, total = BUFFER_PASSES[settings.replay], 0.0
+    return 2 * presented * sum(macs * ((1 + replays) * live + 2 * learns) for macs, live, learns in layers)
+
+
+def paper(run: dict[str, Any], settings: LearnSettings) -> float:
+    """`published` for what `cli.runs.measure` found; presented are the samples really sent."""
+    layers = []
     for layer in run["layers"]:
         density = layer["stored"] / layer["weights"]
         learns = density * (settings.dgm_share / 65536 if settings.dgm_share and layer["sparse"] else 1.0)
         learns = 0.0 if layer["frozen"] else learns
-        total += layer["weights"] * layer["positions"] * ((1 + b) * density + 2 * learns)
-    return float(2 * run["presented"] * run["data_used"] * total)
+        layers.append((layer["weights"] * layer["positions"], density, learns))
+    return published(layers, run["presented"] * run["data_used"], BUFFER_PASSES[settings.replay])
 
 
 def counted(run: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..summary import interval
+from ..summary import spread
 from .options import DataDir, read
 from .runs import run_all, seeds
 
@@ -121,8 +121,8 @@ def _page(measured: dict[str, Any]) -> str:
     rows, each = [], []
     for name, runs in measured["pairs"].items():
         difference = [run["acc"] - run["acc_float"] for run in runs]
-        cells = [_spread([run[key] for run in runs], ".1f") for key in ("acc", "acc_float")]
-        cells.append(_spread(difference, "+.2f"))
+        cells = [spread([run[key] for run in runs], ".1f") for key in ("acc", "acc_float")]
+        cells.append(spread(difference, "+.2f"))
         link = f"[{name}](../../examples/{name}/experiment.toml)"
         met = "yes" if abs(100 * sum(difference) / len(difference)) <= EXAMPLES[name] else "**no**"
         rows.append(f"| {link} | {runs[0]['commit']} | {' | '.join(cells)} | within {EXAMPLES[name]} | {met} |")
@@ -142,12 +142,6 @@ def _page(measured: dict[str, Any]) -> str:
         equality=_counted(measured["tests"], "test_networks"),
         mutations=_counted(measured["tests"], "test_mutations"),
     )
-
-
-def _spread(values: list[float], form: str) -> str:
-    """Mean and half width of the 95 % interval, in percent."""
-    found = interval(values)
-    return f"{100 * float(found['mean'] or 0):{form}} ± {100 * float(found['half_width'] or 0):.2f}"
 
 
 def _counted(outcomes: dict[str, dict[str, int]], module: str) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..errors import SparclError
-from ..summary import interval
+from ..summary import spread
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
 
@@ -170,12 +170,12 @@ def _section(name: str, found: dict[str, Any]) -> str:
         twin = [run["acc"] - run["acc_float"] for run in runs if "acc_float" in run]
         cells = [
             label,
-            _spread([run["acc"] for run in runs]),
+            spread([run["acc"] for run in runs]),
             against or "",
-            _spread(paired, "+.2f"),
-            _spread(twin, "+.2f"),
-            _spread([run["task_il"] for run in runs if run["task_il"] is not None]),
-            _spread([run["forgetting"] for run in runs if run["forgetting"] is not None]),
+            spread(paired, "+.2f"),
+            spread(twin, "+.2f"),
+            spread([run["task_il"] for run in runs if run["task_il"] is not None]),
+            spread([run["forgetting"] for run in runs if run["forgetting"] is not None]),
             f"{sum(run['data_used'] for run in runs) / len(runs):.3f}",
             "" if row["joint"] else _times(dense, runs, "work_counted"),
             "" if row["joint"] else _times(dense, runs, "work_paper"),
@@ -188,11 +188,3 @@ def _section(name: str, found: dict[str, Any]) -> str:
 def _times(dense: list[dict[str, Any]], runs: list[dict[str, Any]], key: str) -> str:
     """How many times less work than the dense row, means over seeds."""
     return f"{sum(run[key] for run in dense) / sum(run[key] for run in runs):.1f}x"
-
-
-def _spread(values: list[float], form: str = ".1f") -> str:
-    if not values:
-        return ""
-    found = interval(values)
-    mean, half = 100 * float(found["mean"] or 0), found["half_width"]
-    return f"{mean:{form}}" + ("" if half is None else f" ± {100 * float(half):.2f}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..work import published
 from .masks import Masks
 from .network import Layer
 
@@ -18,16 +19,12 @@ Live = Callable[[Layer], int]  # weights of a layer that a pass uses
 def paper_flops(
     layers: Iterable[Layer], presented: float, *, replays: int, sparsity: float, gradient_sparsity: float
 ) -> float:
-    """F = 2 * presented * sum over layers of MAC * [(1 + b) (1 - s) + 2 (1 - q)].
+    """`work.published` with one s and q for all sparse layers; without gradient masks q = s.
 
-    presented: samples presented in all, r_data * n * epochs. replays: b, buffer mini-batches a step. s and q are 0 for
-    layers that stay dense; without gradient masks q = s.
+    presented: samples presented in all, r_data * n * epochs. replays: b, buffer mini-batches a step.
     """
-    total = 0.0
-    for layer in layers:
-        s, q = (sparsity, gradient_sparsity) if layer.sparse else (0.0, 0.0)
-        total += layer.positions * layer.size * ((1 + replays) * (1 - s) + 2 * (1 - q))
-    return 2 * presented * total
+    shares = {True: (1 - sparsity, 1 - gradient_sparsity), False: (1.0, 1.0)}
+    return published(((layer.positions * layer.size, *shares[layer.sparse]) for layer in layers), presented, replays)
 
 
 class Work:
