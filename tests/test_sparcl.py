@@ -141,10 +141,11 @@ def test_masks_move_and_are_fixed_after_the_last_event() -> None:
     assert len(set(seen[-tail:])) == 1
 
 
+@pytest.mark.parametrize("dgm_share", [0, 32768])
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_what_is_masked_is_zero_and_masks_are_whole_blocks(block: Block) -> None:
+def test_what_is_masked_is_zero_and_masks_are_whole_blocks(block: Block, dgm_share: int) -> None:
     learner = SimulatedLearner(make(block), SPARCL_ROOM)
-    teach(learner, SPARCL)
+    teach(learner, dataclasses.replace(SPARCL, dgm_share=dgm_share))
     for layer in learner.masks.layers:
         state = learner.layers[layer.node.name]
         assert (state.masters[~layer.mask] == 128).all()
@@ -232,7 +233,9 @@ def test_grown_blocks_learn() -> None:
     layer.terms[layer.stored] = 100
     layer.grow(layer.start + 3, 0, 0)
     layer.select(SPARCL.dgm_share, 0, 0)
-    assert layer.selected[layer.terms == masking.TERM_GROWN].all()
+    grown = layer.terms == masking.TERM_GROWN
+    assert grown.sum() == 3
+    assert layer.selected[grown].all()
 
 
 # ---- DDR
