@@ -11,7 +11,17 @@ import pytest
 from helpers import REPO, RUNTIME
 from sparcl_mcu.learners.base import Importance, LearnSettings, Replay
 from sparcl_mcu.link import messages
-from sparcl_mcu.link.messages import LINK_COUNTERS, STATUS_TEXT, Hello, Kind, LayerInfo, Nak, Stats, Status
+from sparcl_mcu.link.messages import (
+    LINK_COUNTERS,
+    STATUS_TEXT,
+    Hello,
+    Kind,
+    LayerInfo,
+    Nak,
+    Stats,
+    Status,
+    StoreInfo,
+)
 
 INCLUDE = RUNTIME / "include/sparcl"
 PROTOCOL = (REPO / "docs/protocol.md").read_text()
@@ -79,6 +89,7 @@ def test_request_lengths():
     assert payload_format(documented["BEGIN_TASK"]) == messages.BEGIN_TASK.format
     assert payload_format(documented["OBSERVE"]) == messages.OBSERVE.format
     assert payload_format(documented["WANTED"]) == messages.WANTED.format
+    assert payload_format(documented["COMMIT"]) == messages.COMMIT.format
 
 
 def test_settings():
@@ -114,7 +125,12 @@ def test_nak_reasons():
 
 
 @pytest.mark.parametrize(
-    ("heading", "python", "layout"), [("### HELLO", Hello, messages._HELLO), ("### STATS", Stats, messages._STATS)]
+    ("heading", "python", "layout"),
+    [
+        ("### HELLO", Hello, messages._HELLO),
+        ("### STATS", Stats, messages._STATS),
+        ("### STORE", StoreInfo, messages._STORE),
+    ],
 )
 def test_layouts_of_long_replies(heading, python, layout):
     rows = table(heading)

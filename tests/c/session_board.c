@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     if (frame == NULL)
         return 1;
     scl_session session;
-    scl_session_init(&session, &learner, &io, frame, frame_bytes);
+    scl_session_init(&session, &learner, NULL, &io, frame, frame_bytes);
     uint8_t bytes[4096];
     ssize_t n;
     while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0)

@@ -122,7 +122,7 @@ def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFo
     with steps.step(f"Build firmware: pio run -e {facts.name}"):
         lines: list[str] = []
         try:
-            program = build(facts.name, model_dir, on_line=lines.append)
+            program = build(facts.name, model_dir, store=config.board.commit_every > 0, on_line=lines.append)
         finally:
             folder.write_text("build.log", "\n".join(lines) + "\n")
     return Firmware(facts, memory, program)
@@ -180,12 +180,14 @@ def _learn(
 
 @contextmanager
 def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -> Iterator[BoardLearner]:
-    stream = boards.open_board(firmware.facts, firmware.program, config.board.port)
+    flash = folder.path / "flash.bin" if config.board.commit_every else None
+    stream = boards.open_board(firmware.facts, firmware.program, config.board.port, flash)
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
             expected = model_hash(net, prepare.room(config, net))
-            learner = BoardLearner(client, net, expected_model_hash=expected)
+            every = config.board.commit_every
+            learner = BoardLearner(client, net, expected_model_hash=expected, commit_every=every)
             if learner.hello.board != firmware.facts.name:
                 raise PipelineError(
                     f"{client.name} says it is board {learner.hello.board!r}, but this run is for "

@@ -15,6 +15,7 @@ from .log import LinkCounters, LinkLog
 from .messages import (
     BEGIN_TASK,
     BUFFER_CLASSES,
+    COMMIT,
     OBSERVE,
     RESET,
     RUNTIME_VERSION,
@@ -26,6 +27,7 @@ from .messages import (
     LayerInfo,
     LinkError,
     Stats,
+    StoreInfo,
     status_text,
 )
 from .transport import Transport
@@ -153,6 +155,15 @@ class Client:
     def stats(self) -> Stats:
         """The board's counters."""
         return Stats.unpack(self._control(Kind.STATS))
+
+    def commit(self, every: int = 0) -> None:
+        """Keep what is learnt in the board's flash, now and from now on after so many samples and at the end of each
+        task; 0: not by itself. Raises LinkError when the board has no store."""
+        self._control(Kind.COMMIT, COMMIT.pack(every))
+
+    def store(self) -> StoreInfo:
+        """How the board's store stands. Raises LinkError when it has none."""
+        return StoreInfo.unpack(self._control(Kind.STORE))
 
     def close(self) -> None:
         """Let go of the board."""
