@@ -58,7 +58,7 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = 3, window: int = 4) -> bytes:
+def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = 4, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIIIHHBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 9) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -83,7 +83,7 @@ def test_a_whole_run(board):
     hello = client.hello()
     assert (hello.inputs, hello.classes, hello.model_hash) == (board.inputs, 10, 0x12345678)
     assert (hello.board, hello.window, hello.replay_capacity) == ("test board", board.window, 100)
-    assert hello.max_payload == max(22, 3 + board.inputs)
+    assert hello.max_payload == max(66, 3 + board.inputs)
     record = Record()
     client.reset(EVERY_SETTING)
     record.reset(EVERY_SETTING)
@@ -216,7 +216,7 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
     [
         (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 4"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 4"),
-        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 3"),
+        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 4"),
         (lambda f: hello_reply(f, window=0), "a window of 0"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload), "is this sparcl-mcu firmware"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\xfb"), "refused HELLO: the payload has the wrong length"),

@@ -103,7 +103,7 @@ def test_a_cut_anywhere(talk):
 
 @pytest.mark.parametrize("extra", [1, 2, 300, 10_000])
 def test_a_frame_longer_than_the_buffer(talk, extra):
-    refuse(talk, encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, b"\1" * (len(RESET) + extra)), {Nak.LONG}, {"too_long"})
+    refuse(talk, encode(Kind.OBSERVE, talk.seq + 2 & 0xFF, b"\1" * (66 + extra)), {Nak.LONG}, {"too_long"})
 
 
 @pytest.mark.parametrize("ahead", [1, 5, 100, 200])
@@ -136,6 +136,9 @@ def test_a_frame_out_of_order(talk, ahead):
         (Kind.STATE_HASH, b"\0", Status.LENGTH, "refused"),
         (Kind.COMMIT, bytes(4), Status.STORE, "refused"),
         (Kind.STORE, b"", Status.STORE, "refused"),
+        (Kind.READ_STATE, b"\2\0", Status.ARG, "refused"),
+        (Kind.WRITE_STATE, b"\0\0" + bytes(64), Status.STATE, "refused"),
+        (Kind.WRITE_STATE, b"\1\0" + bytes(64), Status.STATE, "refused"),
     ],
 )
 def test_a_whole_frame_that_asks_for_the_impossible(talk, kind, payload, status, counter):
@@ -179,11 +182,13 @@ PAYLOADS = {
     Kind.WANTED: struct.pack("<H", 24),
     Kind.LAYER: b"\1",
     Kind.BUFFER: b"\5",
+    Kind.READ_STATE: b"\1\0",
     Kind.OBSERVE: sample(3),
 }
 
 
-NOT_HERE = (Kind.NAK, Kind.HELLO, Kind.STATS, Kind.COMMIT, Kind.STORE)  # the last two: tests/test_power_cut.py
+# The last three: tests/test_power_cut.py, tests/test_travel.py
+NOT_HERE = (Kind.NAK, Kind.HELLO, Kind.STATS, Kind.COMMIT, Kind.STORE, Kind.WRITE_STATE)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in NOT_HERE])

@@ -59,7 +59,7 @@ def build(
         )
     folder = (build_dir or pio.ROOT / ".pio" / "build").resolve()
     program = folder / env / ("program" if facts.reached == "native" else "program.elf")
-    kept = model_dir / (env if facts.reached == "native" else f"{env}.elf")
+    kept = kept_program(facts, model_dir)
     with _alone(folder):
         # What a failed build left of an earlier model must not pass for its result.
         program.unlink(missing_ok=True)
@@ -71,6 +71,11 @@ def build(
             _keep(program.with_suffix(".map"), kept.with_suffix(".map"))
         _keep(program, kept)
     return kept
+
+
+def kept_program(facts: BoardFacts, model_dir: Path) -> Path:
+    """Where `build` puts a board's program."""
+    return model_dir / (facts.name if facts.reached == "native" else f"{facts.name}.elf")
 
 
 def _keep(made: Path, kept: Path) -> None:

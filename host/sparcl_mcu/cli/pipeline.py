@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from sparcl_tools import elf
-from sparcl_tools.build import build
+from sparcl_tools.build import build, kept_program
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan, plan
 
 from .. import boards, experiment, network_file, prepare, record, report
+from ..boards import ByteStream
 from ..boards.catalogue import BoardFacts
-from ..config import Config
+from ..config import Config, load
 from ..errors import SparclError
 from ..experiment import StageResult
 from ..learners.board import BoardLearner
@@ -30,6 +31,7 @@ from ..references import Job, References, first_disagreement
 from ..results import Footprint, Outcomes, metrics_of, results_of, write_results
 from .ui import Steps
 
+FLASH = "flash.bin"  # of a board that this computer starts
 LARGEST = 5  # contributors named when a network does not fit
 
 
@@ -178,9 +180,23 @@ def _learn(
     return Outcomes(with_replay, without, joint, others["simulated"], others["float"])
 
 
+def board_of(folder: Path) -> ByteStream:
+    """The board that this computer started for a run, switched on again with what it has in its flash.
+
+    Raises PipelineError when it kept nothing, and what opening a board raises."""
+    settings = load(folder / "config.resolved.toml").board
+    if not (folder / FLASH).is_file():
+        raise PipelineError(
+            f"{folder} has no {FLASH}: its board kept nothing. Set commit_every in [board] before a run, or name "
+            "the port of a board that still runs with --port"
+        )
+    facts = boards.catalogue.find(settings.name)
+    return boards.open_board(facts, kept_program(facts, folder / "generated"), flash=folder / FLASH)
+
+
 @contextmanager
 def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -> Iterator[BoardLearner]:
-    flash = folder.path / "flash.bin" if config.board.commit_every else None
+    flash = folder.path / FLASH if config.board.commit_every else None
     stream = boards.open_board(firmware.facts, firmware.program, config.board.port, flash)
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))

@@ -13,12 +13,20 @@ from typing import Any
 from ..errors import SparclError
 
 PROTOCOL_VERSION = 4  # SCL_PROTOCOL_VERSION
-RUNTIME_VERSION = 3  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
+RUNTIME_VERSION = 4  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
 
 class LinkError(SparclError):
     """The board did not answer, refused, or speaks another version."""
+
+
+class RefusedError(LinkError):
+    """The board answered with an error; `status` says which."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Kind(IntEnum):
@@ -40,6 +48,8 @@ class Kind(IntEnum):
     BUFFER = 0x0E
     COMMIT = 0x0F
     STORE = 0x10
+    READ_STATE = 0x11
+    WRITE_STATE = 0x12
     NAK = 0xFF
 
 
@@ -68,6 +78,7 @@ class Status(IntEnum):
     ROOM = -9
     STORE = -10
     FLASH = -11
+    STATE = -12
 
 
 STATUS_TEXT = {
@@ -83,6 +94,7 @@ STATUS_TEXT = {
     Status.ROOM: "the network was generated without the memory for it",
     Status.STORE: "the board has no flash to keep states in, or too little for two of them",
     Status.FLASH: "the flash could not be erased or written: it is worn out or busy",
+    Status.STATE: "no state of this network, or one of which only a part has come",
 }
 
 TOKEN = struct.Struct("<I")  # HELLO request
@@ -93,6 +105,9 @@ WANTED = struct.Struct("<H")  # first sample
 WANTED_SAMPLES = 1024  # SCL_WANTED_SAMPLES: the most one reply tells about
 BUFFER_CLASSES = 64  # SCL_BUFFER_CLASSES, likewise
 COMMIT = struct.Struct("<I")  # every
+READ_STATE = struct.Struct("<H")  # piece
+WRITE_STATE = struct.Struct("<H64s")  # piece, its bytes
+STATE_PIECE = 64  # SCL_STATE_PIECE: bytes of the state that one message moves
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
 _HELLO = struct.Struct("<IHBHIIHHHBHIIIIHHBII")

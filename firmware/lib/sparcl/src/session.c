@@ -1,6 +1,9 @@
 #include "sparcl/session.h"
 
+#include <string.h>
+
 #include "sparcl/crc32.h"
+#include "state.h"
 
 #define RESET_BYTES 22u /* the settings, as RESET sends them and as scl_config lies in memory */
 
@@ -116,6 +119,19 @@ static void put_buffer(const scl_session *s, uint32_t first, uint8_t **at)
         put(at, scl_buffer_count(s->learner, (uint8_t)label), 2);
 }
 
+static uint32_t piece_bytes(const scl_session *s, uint32_t offset)
+{
+    const uint32_t left = s->learner->model->state_bytes - offset;
+    return left < SCL_STATE_PIECE ? left : SCL_STATE_PIECE;
+}
+
+static void put_state(const scl_session *s, uint32_t piece, uint8_t **at)
+{
+    const uint32_t offset = piece * SCL_STATE_PIECE;
+    memcpy(*at, (const uint8_t *)s->learner->state + offset, piece_bytes(s, offset));
+    *at += piece_bytes(s, offset);
+}
+
 static void put_store(const scl_session *s, uint8_t **at)
 {
     const scl_store *store = s->store;
@@ -174,6 +190,9 @@ static void send_reply(const scl_session *s, uint8_t seq)
         case SCL_MSG_BUFFER:
             put_buffer(s, reply->value, &at);
             break;
+        case SCL_MSG_READ_STATE:
+            put_state(s, reply->value, &at);
+            break;
         case SCL_MSG_STORE:
             put_store(s, &at);
             break;
@@ -227,8 +246,38 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
     if (err == SCL_OK) {
         s->instructions = 0;
         s->uncommitted = 0;
+        s->written = 0;
     }
     return err;
+}
+
+/* Pieces come in order. The first names the network; before it is right nothing is touched. */
+static scl_err write_state(scl_session *s, const uint8_t *payload)
+{
+    scl_learner *learner = s->learner;
+    const uint32_t offset = get_u16(payload) * SCL_STATE_PIECE;
+    const uint32_t head[3] = {get_u32(payload + 2), get_u32(payload + 6), get_u32(payload + 10)};
+    if (offset == 0 ? !scl_is_state_of(learner->model, head) : offset != s->written)
+        return SCL_ERR_STATE;
+    memcpy((uint8_t *)learner->state + offset, payload + 2, piece_bytes(s, offset));
+    s->written = offset + piece_bytes(s, offset);
+    if (s->written < learner->model->state_bytes)
+        return SCL_OK;
+    s->written = 0;
+    s->instructions = 0;
+    s->uncommitted = 0;
+    learner->counters = (scl_counters){0};
+    if (scl_admit(learner) == SCL_OK)
+        return SCL_OK;
+    (void)scl_reset(learner, &learner->model->defaults);
+    return SCL_ERR_STATE;
+}
+
+/* While only a part of a state is there, nothing may work with it. */
+static bool needs_state(uint8_t kind)
+{
+    return kind != SCL_MSG_HELLO && kind != SCL_MSG_STATS && kind != SCL_MSG_RESET &&
+           kind != SCL_MSG_WRITE_STATE && kind != SCL_MSG_STORE;
 }
 
 static scl_err begin_task(scl_session *s, const uint8_t *payload)
@@ -277,6 +326,8 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
     const scl_model *model = s->learner->model;
     uint8_t predicted = 0;
     scl_err err = SCL_OK;
+    if (s->written > 0 && needs_state(kind))
+        return SCL_ERR_STATE;
     switch (kind) {
     case SCL_MSG_RESET:
         return reset(s, payload);
@@ -322,6 +373,11 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
             return SCL_ERR_STORE;
         s->store->every = get_u32(payload);
         return commit(s);
+    case SCL_MSG_READ_STATE:
+        *value = get_u16(payload);
+        return *value * SCL_STATE_PIECE <= model->state_bytes ? SCL_OK : SCL_ERR_ARG;
+    case SCL_MSG_WRITE_STATE:
+        return write_state(s, payload);
     case SCL_MSG_STORE:
         return s->store == NULL ? SCL_ERR_STORE : SCL_OK;
     default: /* the others only read, which send_reply does */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sparcl/crc32.h"
+#include "state.h"
 
 /* Written behind the state, last. */
 typedef struct tail {
@@ -46,8 +47,7 @@ static bool read_tail(const scl_store *store, uint32_t slot, tail *found)
     for (uint32_t at = 0; at < model->state_bytes; at += SCL_FLASH_PIECE) {
         const uint32_t n = least(SCL_FLASH_PIECE, model->state_bytes - at);
         flash->read(start + at, piece.bytes, n);
-        if (at == 0 && (piece.head[0] != SCL_STATE_MAGIC || piece.head[1] != SCL_STATE_VERSION ||
-                        piece.head[2] != model->hash)) {
+        if (at == 0 && !scl_is_state_of(model, piece.head)) {
             return false;
         }
         crc = scl_crc32(crc, piece.bytes, n);

@@ -33,7 +33,9 @@
     X(LAYER, 0x0D, 1, 0, 0)                                                                        \
     X(BUFFER, 0x0E, 1, 0, 0)                                                                       \
     X(COMMIT, 0x0F, 4, 0, 0)                                                                       \
-    X(STORE, 0x10, 0, 0, 0)
+    X(STORE, 0x10, 0, 0, 0)                                                                        \
+    X(READ_STATE, 0x11, 2, 0, 0)                                                                   \
+    X(WRITE_STATE, 0x12, 66, 0, 0)
 
 /* The most samples one WANTED reply tells about, and classes one BUFFER reply: 128 bytes each. */
 #define SCL_WANTED_SAMPLES 1024u

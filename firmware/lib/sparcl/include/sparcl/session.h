@@ -57,7 +57,7 @@ typedef struct scl_session_io {
 typedef struct scl_session_reply {
     uint8_t kind; /* of the request */
     int8_t status;
-    uint16_t value; /* the class predicted; of WANTED, LAYER and BUFFER: what was asked for */
+    uint16_t value; /* the class predicted; of what is told in pieces: which was asked for */
 } scl_session_reply;
 
 /* The state of the conversation. Its fields are the session's own. */
@@ -71,6 +71,7 @@ typedef struct scl_session {
     scl_link_counters link;
     scl_session_reply replies[SCL_WINDOW_MAX]; /* by seq modulo SCL_WINDOW_MAX */
     uint8_t expected;                          /* next sequence number */
+    uint32_t written;                          /* bytes of a state being written, 0: none */
     uint8_t kept;                              /* replies kept, up to expected - 1 */
     bool open;                                 /* a HELLO came since power-on */
 } scl_session;
