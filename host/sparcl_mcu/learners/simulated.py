@@ -69,7 +69,7 @@ class _Scale:
     window: int = 0
 
     def close(self) -> None:
-        """End of a training pass: raise the exponent when more than 1 in 2**RARE_BITS of a window's outputs saturated."""
+        """End of a training pass: raise the exponent when more than one output in 2**RARE_BITS saturated."""
         if self.fixed:
             return
         self.window += 1
