@@ -84,6 +84,8 @@ def test_hash_follows_content_and_not_places() -> None:
         (MINIMAL + '[network]\nkind = "cnn_s"\nhidden = [64]\n', "'hidden' in [network] is for kind \"mlp\"; 'cnn_s'"),
         (MINIMAL + "tasks = [[0, 1], [2]]\nclasses_per_task = 2\n", "both tasks and classes_per_task"),
         (MINIMAL + "tasks = [[0, 1]]\n", "at least two tasks"),
+        (MINIMAL + 'domains = "subject"\n', "domains and recordings belong together"),
+        (MINIMAL + 'domains = "a"\nrecordings = "b"\ntasks = [[0], [1]]\n', "leave out tasks, classes_per_task"),
         (MINIMAL + "tasks = [[0, 1], []]\n", "at least one class each"),
         (MINIMAL + "tasks = [0, 1]\n", "'tasks' in [data] is 0; it must be a list"),
         (MINIMAL + "tasks = [[0, 1.5], [2]]\n", "is 1.5; it must be a text in quotes or a whole number"),

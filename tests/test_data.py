@@ -1,11 +1,20 @@
 """Data sets: what is accepted, how they are cut, and what is refused with which words."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sparcl_mcu.data import DataError, class_incremental, consecutive, load, named
+from sparcl_mcu.data import (
+    DataError,
+    class_incremental,
+    consecutive,
+    load,
+    named,
+    pooled,
+    recorded_incremental,
+)
 from sparcl_mcu.data.npz import load as load_npz
 from sparcl_mcu.data.split import grouped, stratified
 
@@ -214,3 +223,45 @@ def test_unknown_names_say_where_was_looked(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("SPARCL_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match="holds my"):
         load("fashion_mnist", relative_to=Path())
+
+
+def test_images_are_pooled_to_means_of_squares() -> None:
+    data = pooled(load("digits", relative_to=Path()), 4)
+    assert data.sample_shape == (2, 2)
+    whole = load("digits", relative_to=Path())
+    assert data.x_test[5, 1, 0] == pytest.approx(whole.x_test[5, 4:, :4].mean())
+    with pytest.raises(DataError, match=r"digits has samples of shape \(8, 8\): data.pool 3"):
+        pooled(whole, 3)
+
+
+def recorded(tmp_path: Path) -> Path:
+    """Two persons of four and seven recordings, ten samples each, out of order; every sample is its recording."""
+    recording = np.random.default_rng(0).permutation(np.repeat(np.arange(11), 10))
+    arrays = good() | {
+        "x_train": np.tile(recording[:, None], (1, 6)).astype(np.float32).reshape(-1, 3, 2),
+        "y_train": np.arange(110) % 4,
+        "subject_train": np.where(recording < 4, 3, 8),
+        "execution_train": recording,
+    }
+    return written(tmp_path, arrays)
+
+
+def test_persons_become_tasks_tested_on_their_last_recordings(tmp_path: Path) -> None:
+    data, _ = load_npz(recorded(tmp_path))
+    found = recorded_incremental(data, "subject", "execution")
+    parts = [[sorted(set(x[:, 0, 0])) for x in (t.x_train, t.x_val, t.x_test)] for t in found]
+    assert parts == [[[0, 1], [2], [3]], [[4, 5, 6, 7], [8], [9, 10]]]
+    assert [t.classes for t in found] == [(0, 1, 2, 3)] * 2
+    assert sum(len(y) for t in found for y in (t.y_train, t.y_val, t.y_test)) == 110
+    assert [len(t.y_train) for t in recorded_incremental(data, "subject", "execution", 12)] == [12, 12]
+
+
+def test_persons_that_are_not_there_or_hardly_recorded_are_refused(tmp_path: Path) -> None:
+    data, _ = load_npz(recorded(tmp_path))
+    with pytest.raises(DataError, match=r"no array device_train for data\.domains.*'subject', 'execution'"):
+        recorded_incremental(data, "device", "execution")
+    with pytest.raises(DataError, match="subject 3 has 1 recordings; three are needed"):
+        recorded_incremental(data, "subject", "subject")
+    alone = replace(data, groups=data.groups | {"subject": np.zeros(110, np.int64)})
+    with pytest.raises(DataError, match="a single subject"):
+        recorded_incremental(alone, "subject", "execution")

@@ -66,6 +66,15 @@ def test_a_frozen_layer_fixes_the_exponent_it_writes() -> None:
     assert residual(frozen_stem=True).scale_fixed("stem")
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_average_pool_has_an_exponent_of_its_own_that_moves_if_something_below_it_learns(frozen: bool) -> None:
+    mean = Node("mean", "avg_pool", ("stem",), window=Window((2, 2), (2, 2), "valid"))
+    graph = Graph(SHAPE, (conv("stem", frozen=frozen), mean, head("mean")))
+    assert graph.scales["mean"] == "mean"
+    assert graph.counts("mean") == [mean]
+    assert graph.scale_fixed("mean") == frozen
+
+
 def test_nothing_below_the_first_trainable_layer_needs_an_error() -> None:
     assert residual().learns == {"stem", "left", "right", "sum", "pool", "head"}
     assert residual(frozen_stem=True).learns == {"left", "right", "sum", "pool", "head"}

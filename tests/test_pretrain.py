@@ -121,8 +121,8 @@ def test_exponents_fit_every_member_of_a_scale_and_each_depthwise_channel() -> N
     maps = trained.maps(x[:64])
     for scale, e in list(network.exponents.items())[1:]:
         members = [name for name, of in graph.scales.items() if of == scale]
-        outer = max(float(np.quantile(np.abs(maps[name]), 1 - 1 / 256)) for name in members)
-        assert 127 * 2.0 ** (e - 2) < outer <= 127 * 2.0 ** (e - 1)
+        outer = max(float(np.quantile(np.abs(maps[name]), 1 - 2.0**-nx.RARE_BITS)) for name in members)
+        assert 127 * 2.0 ** (e - 1) < outer <= 127 * 2.0**e
     assert {"stage2_conv2", "stage2_short", "stage2"} == {k for k, s in graph.scales.items() if s == "stage2_conv2"}
 
     graph = ds_cnn((9, 9), 3)

@@ -13,6 +13,7 @@ from helpers import REPO
 from sparcl_mcu import config, prepare, work
 from sparcl_mcu.cli import results_operators, results_sparcl
 from sparcl_mcu.cli.runs import run_all, seeds
+from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
 
 
@@ -74,18 +75,41 @@ def test_work_by_the_published_formula_and_as_counted() -> None:
     assert work.counted(run) == 4321
 
 
-def test_rows_of_sparcl_differ_from_their_example_only_where_they_say() -> None:
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_rows_of_a_scenario_are_different_configurations_that_can_be_learnt(name: str) -> None:
+    scenario = SCENARIOS[name]
+    example = configured(config.load(REPO / "examples" / scenario.example / "experiment.toml"), scenario.change)
+    rows = scenario.table()
+    table = {row.name: configured(example, row.change) for row in rows}
+    assert len({(c.hash, row.control) for row, c in zip(rows, table.values(), strict=True)}) == len(rows) == len(table)
+    assert all(row.against is None or row.against in table for row in rows)
+    assert table[rows[0].name].network.density == 1
+    for found in table.values():
+        prepare.learn_settings(found)
+
+
+def test_the_rows_of_the_main_table() -> None:
     example = config.load(REPO / "examples" / "digits_sparcl" / "experiment.toml")
-    table = {row.name: results_sparcl.configured(example, row) for row in results_sparcl.rows()}
-    assert len({c.hash for name, c in table.items() if "joint" not in name}) == len(table) - 1
-    assert table["dense"].network.density == 1
-    assert table["dense"].learn == table["SparCL 0.90"].learn == example.learn
+    rows = main_rows({"learn": {"lr_exponent": -6}})
+    table = {row.name: configured(example, row.change) for row in rows}
+    assert table["dense"].learn == dataclasses.replace(example.learn, lr_exponent=-6)
+    assert table["SparCL 0.90"].learn == example.learn
     assert prepare.learn_settings(table["SparCL 0.90"]).dgm_share == pytest.approx(0.8 * 65536, abs=1)
     assert table["static random 0.75"].network.mask == "random"
     for name, found in table.items():
         settings = prepare.learn_settings(found)
         assert settings.masks_learn == name.startswith("SparCL"), name
         assert (settings.ddr_fraction > 0) == name.startswith("SparCL"), name
+
+
+def test_the_grid_has_every_combination_once() -> None:
+    example = config.load(REPO / "examples" / "digits_sparcl" / "experiment.toml")
+    found = [configured(example, row.change) for row in grid_rows({})[1:]]
+    parts = {
+        (c.network.density, c.tdm.importance != "off", c.ddr.fraction > 0, c.dgm.sparsity > 0, c.learn.single_head_loss)
+        for c in found
+    }
+    assert len(found) == len(parts) == 32
 
 
 def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
@@ -105,13 +129,15 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
 
     found = {
         "example": "x",
+        "changed": {"data": {"source": "y"}},
         "first_seed": 0,
         "date": "2026-01-02",
         "rows": {
-            "dense": {"against": None, "joint": False, "runs": [run(0.8, 100), run(0.7, 100)]},
-            "SparCL 0.75": {"against": "dense", "joint": False, "runs": [run(0.81, 20), run(0.69, 30)]},
+            "dense": {"against": None, "control": "", "runs": [run(0.8, 100), run(0.7, 100)]},
+            "SparCL 0.75": {"against": "dense", "control": "", "runs": [run(0.81, 20), run(0.69, 30)]},
         },
     }
     page = results_sparcl._page({"digits": found})
+    assert "with `[data] source = y`, 2 seeds from 0" in page
     assert "| SparCL 0.75 | 75.0 ± 76.24 | dense | +0.00 ± 12.71 | +1.00 ± 0.00 |" in page
     assert "| 0.900 | 4.0x | 4.0x | 4,000 |" in page

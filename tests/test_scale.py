@@ -16,12 +16,12 @@ from sparcl_mcu import numerics as nx
 from sparcl_mcu.learners.simulated import _Scale
 
 
-@given(st.integers(1, 2000), st.integers(-20, 5), st.floats(0, 2), rngs)
+@given(st.integers(1, 70000), st.integers(-20, 5), st.floats(0, 2), rngs)
 def test_close(outputs: int, exponent: int, often: float, rng: Rng) -> None:
     """Three windows in which about `often` times the tolerated share of the outputs saturates."""
     want, got = _Scale(exponent, outputs, fixed=False), Scale(exponent, 0, 0)
     for _ in range(3 * nx.WINDOW):
-        count = int(rng.poisson(often * outputs / 256))
+        count = int(rng.poisson(often * outputs / (1 << nx.RARE_BITS)))
         want.saturated += count
         got.saturated += count
         want.close()
@@ -29,10 +29,10 @@ def test_close(outputs: int, exponent: int, often: float, rng: Rng) -> None:
         assert (got.exponent, got.saturated, got.window) == (want.exponent, want.saturated, want.window)
 
 
-def test_only_more_than_one_in_256_raises_the_exponent() -> None:
-    for saturated, raised in ((nx.WINDOW, 0), (nx.WINDOW + 1, 1)):  # of WINDOW * 256 outputs
+def test_only_more_than_the_tolerated_share_raises_the_exponent() -> None:
+    for saturated, raised in ((nx.WINDOW, 0), (nx.WINDOW + 1, 1)):  # of WINDOW << RARE_BITS outputs
         scale = Scale(-4, saturated, nx.WINDOW - 1)
-        runtime_library().scl_scale_close(ctypes.byref(scale), ctypes.c_uint32(256))
+        runtime_library().scl_scale_close(ctypes.byref(scale), ctypes.c_uint32(1 << nx.RARE_BITS))
         assert (scale.exponent, scale.saturated, scale.window) == (-4 + raised, 0, 0)
 
 

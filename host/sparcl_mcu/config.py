@@ -44,6 +44,9 @@ class DataConfig:
 
     tasks: the classes of each task, by name or number, instead of classes_per_task. samples_per_task: at most so many
     a task are streamed to the board. validate_by: whose samples stay together when validation is cut (data/npz.py).
+    domains, recordings: arrays NAME_train of the data; each value of the first (a person) becomes a task with all
+    classes, and is tested on the last third of its values of the second (domain-il). pool: images are averaged over
+    squares of so many pixels a side.
     """
 
     source: str
@@ -52,6 +55,9 @@ class DataConfig:
     tasks: tuple[tuple[str | int, ...], ...] | None = None
     samples_per_task: int | None = _within(2, 10_000_000, default=None)
     validate_by: str | None = None
+    domains: str | None = None
+    recordings: str | None = None
+    pool: int | None = _within(2, 64, default=None)
 
 
 @dataclass(frozen=True)
@@ -276,6 +282,12 @@ def parse(text: str, path: Path) -> Config:
 
 def _resolved_data(data: DataConfig) -> DataConfig:
     """Defaults that depend on other keys filled in."""
+    if (data.domains is None) != (data.recordings is None):
+        raise SchemaError("[data] domains and recordings belong together; give both or neither")
+    if data.domains is not None:
+        if data.tasks is not None or data.classes_per_task is not None or data.validate_by is not None:
+            raise SchemaError("[data] domains make the tasks: leave out tasks, classes_per_task and validate_by")
+        return data
     if data.tasks is None:
         return dataclasses.replace(data, classes_per_task=data.classes_per_task or 2)
     if data.classes_per_task is not None:

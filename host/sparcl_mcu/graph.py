@@ -66,6 +66,17 @@ class Node:
     def weighted(self) -> bool:
         return ops.OPERATORS[self.op].weighted
 
+    @property
+    def shares_exponent(self) -> bool:
+        """Its outputs have its sources' exponent."""
+        operator = ops.OPERATORS[self.op]
+        return isinstance(operator, ops.Unweighted) and operator.shares_exponent
+
+    @property
+    def requantises(self) -> bool:
+        """Its outputs may saturate: all but those of a max pool, which are values of its source."""
+        return self.op != "max_pool"
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -111,7 +122,7 @@ class Graph:
     def scales(self) -> dict[str, str]:
         """For the input and every node but the last: the name of the exponent its output has.
 
-        Pools keep their source's exponent; what meets in a residual shares one. A scale is named after its first
+        A max pool keeps its source's exponent; what meets in a residual shares one. A scale is named after its first
         member; "input" is the input's.
         """
         root = {INPUT: INPUT} | {node.name: node.name for node in self.nodes[:-1]}
@@ -123,7 +134,7 @@ class Graph:
 
         order = [INPUT, *(node.name for node in self.nodes)]
         for node in self.nodes[:-1]:
-            if node.weighted:
+            if not node.shares_exponent:
                 continue
             for source in node.sources:
                 a, b = sorted((find(node.name), find(source)), key=order.index)
@@ -156,14 +167,17 @@ class Graph:
         return self.shapes[node.name][2]
 
     def scale_fixed(self, scale: str) -> bool:
-        """An exponent a frozen layer writes, or the input's, never moves."""
+        """An exponent never moves if it is the input's, or a frozen layer's or an average pool's that has nothing
+        trainable below."""
         return scale == INPUT or any(
-            node.frozen for node in self.nodes[:-1] if node.weighted and self.scales[node.name] == scale
+            node.frozen if node.weighted else node.sources[0] not in self.learns
+            for node in self.nodes[:-1]
+            if self.scales[node.name] == scale and not node.shares_exponent
         )
 
     def counts(self, scale: str) -> list[Node]:
         """Layers whose saturated outputs this scale counts: those that requantise into it."""
-        members = (node for node in self.nodes[:-1] if node.weighted or node.op == "add")
+        members = (node for node in self.nodes[:-1] if node.requantises)
         return [node for node in members if self.scales[node.name] == scale]
 
 

@@ -21,6 +21,7 @@ LOGIT_EXPONENT = -5  # one logit unit is 1/32
 LOSS_EXPONENT = -15  # exponent of softmax probabilities and of the loss gradient
 MASTER_MIN, MASTER_MAX = -32512, 32767  # range of M' = M + 128
 WINDOW = 32  # training forwards between two looks at a layer's saturation counter
+RARE_BITS = 14  # one output in 2**14 may saturate
 
 INT32_MAX = (1 << 31) - 1
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from . import quantize
-from .config import RESNET18, Config, ConfigError, NetworkConfig
-from .data import DataSet, Task, class_incremental, consecutive, load, named
+from .config import RESNET18, Config, ConfigError, DataConfig, NetworkConfig
+from .data import DataSet, Task, class_incremental, consecutive, load, named, pooled, recorded_incremental
 from .design import NETWORKS, freeze_until, mlp
 from .errors import SparclError
 from .experiment import Progress
@@ -52,17 +52,22 @@ def scenario(config: Config, data_dir: Path | None) -> Scenario:
     """Load and cut the experiment's data. Raises DataError or ConfigError."""
     wanted = config.data
     data = load(wanted.source, relative_to=config.folder, data_dir=data_dir)
-    classes = named(data, wanted.tasks) if wanted.tasks else consecutive(data, wanted.classes_per_task or 2)
+    data = data if wanted.pool is None else pooled(data, wanted.pool)
     count = config.pretrain.tasks
-    if count >= len(classes):
+    tasks = _tasks(data, wanted, wanted.samples_per_task)
+    if count >= len(tasks):
         raise ConfigError(
-            f"[pretrain] tasks is {count}, but there are {len(classes)} tasks; leave the board at least one"
+            f"[pretrain] tasks is {count}, but there are {len(tasks)} tasks; leave the board at least one"
         )
-    tasks = class_incremental(data, classes, wanted.samples_per_task, wanted.validate_by)
-    base = tasks[:count]
-    if wanted.samples_per_task is not None:
-        base = class_incremental(data, classes[:count], None, wanted.validate_by)
+    base = tasks[:count] if wanted.samples_per_task is None else _tasks(data, wanted, None)[:count]
     return Scenario(data, tasks, base, count if config.pretrain.shipped else 0)
+
+
+def _tasks(data: DataSet, wanted: DataConfig, samples: int | None) -> tuple[Task, ...]:
+    if wanted.domains and wanted.recordings:
+        return recorded_incremental(data, wanted.domains, wanted.recordings, samples)
+    classes = named(data, wanted.tasks) if wanted.tasks else consecutive(data, wanted.classes_per_task or 2)
+    return class_incremental(data, classes, samples, wanted.validate_by)
 
 
 def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph:

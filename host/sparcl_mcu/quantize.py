@@ -59,10 +59,9 @@ def quantise(network: FloatNetwork, scaling: InputScaling, x: NDArray[np.float32
 
 
 def _outer(outputs: NDArray[np.float32]) -> float:
-    """The magnitude that 1 in 256 outputs exceed, as many as the sticky rule lets saturate: a few far outliers, as a
-    folded batch norm makes them, must not cost every other output its low bits."""
+    """The magnitude that 1 in 2**RARE_BITS outputs exceed, as many as the sticky rule lets saturate."""
     magnitudes = np.abs(outputs)
-    return float(np.quantile(magnitudes, 1 - 1 / 256)) or float(magnitudes.max(initial=0))
+    return float(np.quantile(magnitudes, 1 - 2.0**-nx.RARE_BITS)) or float(magnitudes.max(initial=0))
 
 
 def to_integers(network: FloatNetwork, scaling: InputScaling, outer: dict[str, float], name: str) -> Network:
@@ -71,7 +70,7 @@ def to_integers(network: FloatNetwork, scaling: InputScaling, outer: dict[str, f
     peaks: dict[str, float] = {}
     for layer, scale in graph.scales.items():
         peaks[scale] = max(peaks.get(scale, 0.0), outer[layer])
-    exponents = {scale: nx.exponent_for(peak or 1.0) + 1 for scale, peak in peaks.items()}
+    exponents = {scale: nx.exponent_for(peak or 1.0) for scale, peak in peaks.items()}
     exponents[INPUT] = scaling.exponent
     weights = {node.name: _weights(node, network.weights[node.name]) for node in graph.nodes if node.weighted}
     return Network(name, graph, weights, exponents, scaling.offset, scaling.gain)

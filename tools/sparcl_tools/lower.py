@@ -131,7 +131,7 @@ class _Lowering:
                 mask = scratch.relu_mask(n)
                 uses.append(self._buffer(f"{name}_positive", f"{name} ReLU mask", mask, "uint8_t"))
                 positive = self._at(f"{name}_positive")
-            if node.op not in ("max_pool", "avg_pool"):
+            if node.requantises:
                 lines.append(
                     f"scl_output o_{name} = {{.exponent = {self._exponent(name)}, "
                     f".relu = {'true' if node.relu else 'false'}, .q = {self._at(f'{name}_q')}, "
@@ -142,7 +142,7 @@ class _Lowering:
             lines.append(self._weights_line(node))
         scale = self.graph.scales.get(name)
         lines.append(call)
-        if scale and not self.graph.scale_fixed(scale) and (node.weighted or node.op == "add"):
+        if scale and not self.graph.scale_fixed(scale) and node.requantises:
             lines += ["if (train) {", f"    s->{scale}_scale.saturated += o_{name}.saturated;", "}"]
         self.program.forward.append(Step(f"{name} forward", tuple(uses + more), tuple(lines)))
 
@@ -173,8 +173,7 @@ class _Lowering:
             )
         if node.op == "avg_pool":
             return (
-                f"scl_avg_pool_forward(&w_{name}, {self._reciprocal(node)}, {self._values(source)}, "
-                f"{self._at(f'{name}_q')});",
+                f"scl_avg_pool_forward(&w_{name}, {self._reciprocal(node)}, {self._vec(source)}, &o_{name});",
                 [],
             )
         a, b = (self._values(s) for s in node.sources)

@@ -21,20 +21,20 @@ from ..config import Config
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One seed of one configuration. joint: all tasks at once, the upper bound."""
+    """One seed of one configuration. control: "naive", without replay, or "joint", all tasks at once: the bounds."""
 
     config: Config
     twin: bool = True
-    joint: bool = False
+    control: str = ""
 
     def file(self, kept: Path) -> Path:
-        what = ("_joint" if self.joint else "") + ("" if self.twin else "_board")
+        what = (f"_{self.control}" if self.control else "") + ("" if self.twin else "_board")
         return kept / f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}{what}.json"
 
 
-def seeds(config: Config, wanted: Iterable[int], **how: bool) -> list[Run]:
+def seeds(config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "") -> list[Run]:
     """A run for each seed."""
-    return [Run(dataclasses.replace(config, seed=seed), **how) for seed in wanted]
+    return [Run(dataclasses.replace(config, seed=seed), twin, control) for seed in wanted]
 
 
 def run_all(runs: list[Run], data_dir: Path | None, kept: Path, console: Console) -> list[dict[str, Any]]:
@@ -89,11 +89,10 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
     client = Client(boards.open_board(facts, build(facts.name, model_dir)), timeout=60.0)
     try:
         board = BoardLearner(client, net, expected_model_hash=model_hash(net, room))
-        if run.joint:
-            plain = prepare.without_replay(settings)
-            on_board = experiment.run_joint(board, stream, plain, epochs=epochs, on_progress=quiet)
-        else:
-            on_board = experiment.run(board, stream, settings, epochs=epochs, on_progress=quiet)
+        if run.control:
+            settings = prepare.without_replay(settings)
+        teach = experiment.run_joint if run.control == "joint" else experiment.run
+        on_board = teach(board, stream, settings, epochs=epochs, on_progress=quiet)
     finally:
         client.close()
     last, presented = on_board.stages[-1], sum(len(part) for part in stream.train[stream.shipped :]) * epochs
@@ -109,7 +108,7 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
         "bwt": metrics.bwt(on_board.accuracy),
         "forgetting": metrics.forgetting(on_board.accuracy),
         "state_hash": last.state_hash,
-        "data_used": 1.0 if run.joint else on_board.stats["steps"] / presented,
+        "data_used": 1.0 if run.control else on_board.stats["steps"] / presented,
         "layers": [
             {
                 "name": node.name,
@@ -127,7 +126,7 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
         "arena_bytes": memory.arena_bytes,
         "replay_bytes": memory.replay_bytes,
     }
-    if run.twin and not run.joint:
+    if run.twin:
         twin = experiment.run(FloatTwin(net, room), stream, settings, epochs=epochs, on_progress=quiet)
         found["acc_float"] = metrics.acc(twin.accuracy)
         found["acc_val_float"] = metrics.acc(twin.val_accuracy)

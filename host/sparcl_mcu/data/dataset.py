@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +62,17 @@ class DataSet:
         for name, array in sorted(self.groups.items()):
             digest.update(f"{name}_train {array.astype('<i8').tobytes().hex()} ".encode())
         return digest.hexdigest()
+
+
+def pooled(data: DataSet, side: int) -> DataSet:
+    """The same images, (n, height, width) or (n, height, width, channels), with the mean of every side x side pixels in
+    their place, float32. Raises DataError for other samples, and for sides that `side` does not divide."""
+    shape = data.sample_shape
+    if len(shape) not in (2, 3) or shape[0] % side or shape[1] % side:
+        raise DataError(f"{data.name} has samples of shape {shape}: data.pool {side} takes images it divides")
+    split = (-1, shape[0] // side, side, shape[1] // side, side, *shape[2:])
+    means = (part.reshape(split).mean(axis=(2, 4), dtype=np.float32) for part in (data.x_train, data.x_test))
+    return replace(data, x_train=next(means), x_test=next(means))
 
 
 def checked(

@@ -104,8 +104,7 @@ def _task(
 ) -> Task:
     train, val = (part[np.isin(data.y_train[part], classes)] for part in (kept, cut))
     test = np.flatnonzero(np.isin(data.y_test, classes))
-    if samples is not None and samples < len(train):
-        train = train[stratified(data.y_train[train], samples / len(train))[1]][:samples]
+    train = _some(train, data, samples)
     if not (len(train) and len(val)):
         raise DataError(
             f"{data.name}: classes {', '.join(map(str, classes))} have {len(train) + len(val)} training samples; "
@@ -120,6 +119,13 @@ def _task(
         x_test=data.x_test[test],
         y_test=data.y_test[test],
     )
+
+
+def _some(train: NDArray[np.intp], data: DataSet, samples: int | None) -> NDArray[np.intp]:
+    """At most so many of the training samples, the classes' shares kept."""
+    if samples is None or samples >= len(train):
+        return train
+    return train[stratified(data.y_train[train], samples / len(train))[1]][:samples]
 
 
 def domain_incremental(data: DataSet, samples_per_task: int | None = None) -> tuple[Task, ...]:
@@ -151,3 +157,40 @@ def domain_incremental(data: DataSet, samples_per_task: int | None = None) -> tu
         )
         tasks += class_incremental(own, [tuple(range(data.classes))], samples_per_task)
     return tuple(tasks)
+
+
+def recorded_incremental(
+    data: DataSet, domains: str, recordings: str, samples_per_task: int | None = None
+) -> tuple[Task, ...]:
+    """Cut the training part of a data set into one task a domain (a person, a device), in ascending order; every task
+    has all classes, though not every person need have shown them all.
+
+    domains, recordings: names of `data.groups`. The last third of a domain's recordings, in ascending order, is its
+    test part and the one before them its validation part: no recording is in two. Raises DataError naming what is
+    missing.
+    """
+    for name, key in ((domains, "domains"), (recordings, "recordings")):
+        if name not in data.groups:
+            known = ", ".join(map(repr, data.groups)) or "none"
+            raise DataError(f"{data.name} has no array {name}_train for data.{key}; there are: {known}")
+    domain, recording = data.groups[domains], data.groups[recordings]
+    names = np.unique(domain)
+    if len(names) < 2:
+        raise DataError(f"{data.name} has a single {domains}; tasks by {domains} need two at least")
+    return tuple(_recorded(data, f"{domains} {name}", domain == name, recording, samples_per_task) for name in names)
+
+
+def _recorded(data: DataSet, whose: str, own: NDArray[np.bool_], recording: Array, samples: int | None) -> Task:
+    order = np.unique(recording[own])
+    if len(order) < 3:
+        raise DataError(
+            f"{data.name}: {whose} has {len(order)} recordings; three are needed, for training, validation and test"
+        )
+    late = len(order) - len(order) // 3
+    train, val, test = (
+        np.flatnonzero(own & np.isin(recording, part))
+        for part in (order[: late - 1], order[late - 1 : late], order[late:])
+    )
+    train = _some(train, data, samples)
+    parts = [array[part] for part in (train, val, test) for array in (data.x_train, data.y_train)]
+    return Task(tuple(range(data.classes)), *parts)

@@ -69,12 +69,12 @@ class _Scale:
     window: int = 0
 
     def close(self) -> None:
-        """End of a training pass: raise the exponent when more than 1/256 of a window's outputs saturated."""
+        """End of a training pass: raise the exponent when more than one output in 2**RARE_BITS saturated."""
         if self.fixed:
             return
         self.window += 1
         if self.window == nx.WINDOW:
-            if self.saturated * 256 > nx.WINDOW * self.outputs:
+            if self.saturated << nx.RARE_BITS > nx.WINDOW * self.outputs:
                 self.exponent += 1
             self.saturated = self.window = 0
 
@@ -117,12 +117,13 @@ class SimulatedLearner(StepLearner):
         for node in graph.nodes[:-1]:
             operator = ops.OPERATORS[node.op]
             sources = [trace.maps[source] for source in node.sources]
-            shift: Ints | int = 0
+            e_acc: Ints | int
             if isinstance(operator, ops.Weighted):
                 acc, e_acc = self._accumulate(operator, node, sources[0])
-                shift = self._exponent(node.name) - e_acc
             elif isinstance(operator, ops.Unweighted):
                 acc, trace.saved[node.name] = operator.forward(node, sources)
+                e_acc = self._exponent(node.sources[0]) + operator.exponent
+            shift = self._exponent(node.name) - e_acc
             trace.positive[node.name] = acc > 0
             trace.maps[node.name], trace.saturated[node.name] = activation.requantise(acc, shift, node.relu)
         head = graph.nodes[-1]
@@ -195,8 +196,8 @@ class SimulatedLearner(StepLearner):
                 continue
             shape = graph.shapes[source]
             if isinstance(operator, ops.Unweighted):
-                v, up = operator.backward(node, d, trace.saved[node.name], shape)
-                found.append((source, (v, e + up)))
+                v = operator.backward(node, d, trace.saved[node.name], shape)
+                found.append((source, (v, e + operator.exponent)))
             elif isinstance(operator, ops.Weighted):
                 weights = self.layers[node.name].start
                 v = operator.input_grad(node, self.layers[node.name].hi, d, shape)

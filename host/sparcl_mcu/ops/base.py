@@ -70,14 +70,20 @@ class Weighted(Operator):
 
 
 class Unweighted(Operator):
-    """An operator without weights; what backward needs of forward is `saved`."""
+    """An operator without weights; what backward needs of forward is `saved`.
+
+    shares_exponent: its outputs have its sources' exponent. exponent: of what forward and backward give, less that of
+    the sources and of the error.
+    """
 
     weighted = False
+    shares_exponent: ClassVar[bool] = True
+    exponent: ClassVar[int] = 0
 
     @abstractmethod
     def forward(self, node: Node, xs: list[Ints]) -> tuple[Ints, Any]:
-        """(map before ReLU and saturation, saved)."""
+        """(map before ReLU, requantisation and saturation, saved)."""
 
     @abstractmethod
-    def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> tuple[Ints, int]:
-        """(int32 errors of each source, exponent to add); `shape` is a source's shape."""
+    def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> Ints:
+        """int32 errors of each source; `shape` is a source's shape."""

@@ -1,4 +1,4 @@
-"""Max and average pooling; the twin of firmware/lib/sparcl/src/ops/pool.c. Both keep their source's exponent."""
+"""Max and average pooling; the twin of firmware/lib/sparcl/src/ops/pool.c."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import numerics as nx
 from ..numerics import Ints
 from .base import OperatorError, Unweighted
 from .window import float_pad, out_size, patches, scatter, window_of
@@ -22,7 +21,7 @@ def _pooled(node: Node, sources: list[Shape]) -> Shape:
 
 
 class MaxPool(Unweighted):
-    """The largest value of each window; ties go to the first. Padding never wins."""
+    """The largest value of each window, in the source's exponent; ties go to the first. Padding never wins."""
 
     def shape(self, node: Node, sources: list[Shape]) -> Shape:
         kernel = window_of(node).kernel
@@ -39,16 +38,22 @@ class MaxPool(Unweighted):
         flat = seen.reshape(*seen.shape[:2], -1, seen.shape[4])
         return flat.max(axis=2) - 128, flat.argmax(axis=2)
 
-    def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> tuple[Ints, int]:
+    def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> Ints:
         window = window_of(node)
         kh, kw = window.kernel
         chosen = saved[:, :, None, :] == np.arange(kh * kw)[:, None]
         values = (chosen * d[:, :, None, :]).reshape(*d.shape[:2], kh, kw, d.shape[2])
-        return scatter(values, window, shape), 0
+        return scatter(values, window, shape)
 
 
 class AveragePool(Unweighted):
-    """Mean of each window without padding; a window as large as the map is global average pooling."""
+    """Mean of each window without padding; a window as large as the map is global average pooling.
+
+    Means are smaller than what they are of, and have an exponent of their own.
+    """
+
+    shares_exponent = False
+    exponent = -15  # of the reciprocal
 
     def shape(self, node: Node, sources: list[Shape]) -> Shape:
         if window_of(node).padding != "valid":
@@ -73,10 +78,10 @@ class AveragePool(Unweighted):
 
     def forward(self, node: Node, xs: list[Ints]) -> tuple[Ints, None]:
         total = patches(xs[0], window_of(node)).sum(axis=(2, 3))
-        return nx.sat(nx.rsr(total * self.reciprocal(node), 15), 127), None
+        return total * self.reciprocal(node), None
 
-    def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> tuple[Ints, int]:
+    def backward(self, node: Node, d: Ints, saved: Any, shape: Shape) -> Ints:
         window = window_of(node)
         kh, kw = window.kernel
         spread = np.broadcast_to((d * self.reciprocal(node))[:, :, None, None, :], (*d.shape[:2], kh, kw, d.shape[2]))
-        return scatter(spread, window, shape), -15
+        return scatter(spread, window, shape)

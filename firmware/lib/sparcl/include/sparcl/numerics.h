@@ -19,6 +19,7 @@ _Static_assert((-3 >> 1) == -2, "the contract needs arithmetic right shifts");
 #define SCL_MASTER_MIN     (-32512)           /* M' = M + 128, so that hi >= -127 */
 #define SCL_MASTER_MAX     32767
 #define SCL_WINDOW         32 /* training forwards between two looks at the saturation counter */
+#define SCL_RARE_BITS      14 /* one output in 2^14 may saturate */
 
 /* What a random number is for. */
 enum {

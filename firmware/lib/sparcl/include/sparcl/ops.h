@@ -38,7 +38,7 @@ typedef struct scl_scale {
 } scl_scale;
 
 /* Close a training pass that wrote `outputs` values with this exponent: after
- * SCL_WINDOW of them, raise it if more than 1/256 saturated. Once a pass, after
+ * SCL_WINDOW of them, raise it if more than 1 in 2^SCL_RARE_BITS saturated. Once a pass, after
  * backward. */
 void scl_scale_close(scl_scale *scale, uint32_t outputs);
 
@@ -244,7 +244,7 @@ void scl_depthwise_weight_watch(const scl_depthwise *m, const scl_window *w, con
                                 scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate);
 uint32_t scl_depthwise_hash(const scl_depthwise *m, const scl_window *w, uint32_t crc);
 
-/* ---- pools: keep the exponent ------------------------------------------------ */
+/* ---- pools ------------------------------------------------------------------- */
 
 /* Bits of a max pool's index entry: which position of the window won. */
 static inline uint32_t scl_pool_index_bits(const scl_window *w)
@@ -259,13 +259,13 @@ static inline uint32_t scl_max_pool_index_bytes(const scl_window *w)
 }
 
 /* index: (out values) entries of scl_pool_index_bits, packed, lowest bits first; NULL
- * if not needed. Ties go to the first position; padding never wins. */
+ * if not needed. Ties go to the first position; padding never wins. q has x's exponent. */
 void scl_max_pool_forward(const scl_window *w, const int8_t *x, int8_t *q, uint8_t *index);
 void scl_max_pool_input_grad(const scl_window *w, const int8_t *d, const uint8_t *index,
                              int32_t *v);
-/* reciprocal = floor((32768 + P / 2) / P), P positions a window; the gradient's
- * exponent is d.e - 15. */
-void scl_avg_pool_forward(const scl_window *w, int32_t reciprocal, const int8_t *x, int8_t *q);
+/* reciprocal = floor((32768 + P / 2) / P), P positions a window. Means have an exponent of
+ * their own; the gradient's is d.e - 15. */
+void scl_avg_pool_forward(const scl_window *w, int32_t reciprocal, scl_vec x, scl_output *out);
 void scl_avg_pool_input_grad(const scl_window *w, int32_t reciprocal, const int8_t *d, int32_t *v);
 
 /* ---- residual -------------------------------------------------------------- */

@@ -64,18 +64,20 @@ void scl_max_pool_input_grad(const scl_window *w, const int8_t *d, const uint8_t
     }
 }
 
-void scl_avg_pool_forward(const scl_window *w, int32_t reciprocal, const int8_t *x, int8_t *q)
+void scl_avg_pool_forward(const scl_window *w, int32_t reciprocal, scl_vec x, scl_output *out)
 {
+    const int shift = out->exponent - (x.e - 15); /* of the reciprocal */
+    uint32_t o = 0;
     for (uint32_t y = 0; y < w->out_h; y++) {
         for (uint32_t x0 = 0; x0 < w->out_w; x0++) {
             for (uint32_t c = 0; c < w->channels; c++) {
                 int32_t sum = 0;
                 for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
                     for (uint32_t kx = 0; kx < w->kernel_w; kx++) {
-                        sum += x[window_at(w, window_row(w, y, ky), window_col(w, x0, kx)) + c];
+                        sum += x.q[window_at(w, window_row(w, y, ky), window_col(w, x0, kx)) + c];
                     }
                 }
-                *q++ = (int8_t)scl_sat(scl_rsr(sum * reciprocal, 15), 127);
+                scl_output_put(out, o++, sum * reciprocal, shift);
             }
         }
     }

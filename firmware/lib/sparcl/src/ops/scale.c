@@ -6,7 +6,7 @@ void scl_scale_close(scl_scale *scale, uint32_t outputs)
 {
     scale->window++;
     if (scale->window == SCL_WINDOW) {
-        if (scale->saturated * 256u > SCL_WINDOW * outputs) {
+        if (scale->saturated > (SCL_WINDOW * outputs) >> SCL_RARE_BITS) {
             scale->exponent++;
         }
         scale->saturated = 0;

@@ -1,0 +1,194 @@
+"""What `sparcl results sparcl` runs: scenarios, and the rows of their tables.
+
+A scenario is an example with some settings changed; a row of its table is the scenario with more of them changed. Dense
+rows have a learning rate of their own: every choice was made on validation samples (docs/results/tuning.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+from ..config import Config
+
+Change = dict[str, dict[str, Any]]  # settings by section of the experiment file
+
+PAPER_Q = {0.25: 0.80, 0.1: 0.92, 0.05: 0.96}  # gradient sparsity by density: 80 % of the stored weights learn
+TWIN_DENSITIES = (0.25, 0.1)  # SparCL rows that a float twin learns beside
+OFF: Change = {"tdm": {"importance": "off"}, "dgm": {"sparsity": 0.0}, "ddr": {"fraction": 0.0}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of a table. against: the row its accuracy is compared with. control: as cli.runs.Run.control."""
+
+    name: str
+    change: Change
+    against: str | None = "dense"
+    control: str = ""
+    twin: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """example: folder. change: settings of all rows. dense: settings of the dense rows alone."""
+
+    example: str
+    seeds: int
+    change: Change = dataclasses.field(default_factory=dict)
+    dense: Change = dataclasses.field(default_factory=dict)
+    rows: Callable[[Change], list[Row]] | None = None  # of the dense rows' settings; None: main_rows
+
+    def table(self) -> list[Row]:
+        return (self.rows or main_rows)(self.dense)
+
+
+def merged(*changes: Change) -> Change:
+    """Later changes win, key by key."""
+    sections = dict.fromkeys(section for change in changes for section in change)
+    return {s: {k: v for change in changes for k, v in change.get(s, {}).items()} for s in sections}
+
+
+def configured(config: Config, change: Change) -> Config:
+    """An experiment with some settings changed."""
+    for section, values in change.items():
+        config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
+    return config
+
+
+def sparse(density: float, *more: Change) -> Change:
+    """SparCL at a density."""
+    return merged({"network": {"density": density}, "dgm": {"sparsity": PAPER_Q[density]}}, *more)
+
+
+def _dense_rows(dense: Change) -> list[Row]:
+    change = merged(OFF, {"network": {"density": 1.0}}, dense)
+    return [
+        Row("dense", change, against=None),
+        Row("dense, naive: two updates a step, no replay", change, control="naive"),
+        Row("dense, joint, two updates a step", change, control="joint"),
+    ]
+
+
+def main_rows(dense: Change) -> list[Row]:
+    """Dense DER++ between its bounds, SparCL-DER++ at three densities, and beside each the magnitude and random masks
+    that never move."""
+    found = _dense_rows(dense)
+    for density in PAPER_Q:
+        s = f"{1 - density:.2f}"
+        static = merged(OFF, {"network": {"density": density}})
+        found += [
+            Row(f"SparCL {s}", sparse(density), twin=density in TWIN_DENSITIES),
+            Row(f"static magnitude {s}", static, against=f"SparCL {s}"),
+            Row(f"static random {s}", merged(static, {"network": {"mask": "random"}}), against=f"SparCL {s}"),
+        ]
+    return found
+
+
+def grid_rows(dense: Change) -> list[Row]:
+    """TDM x DDR x DGM x single-head loss, all sixteen, at two densities; against the row with none of them."""
+    found = _dense_rows(dense)[:1]
+    for density, (tdm, ddr, dgm, single) in product(TWIN_DENSITIES, product((False, True), repeat=4)):
+        found.append(_ablated(density, tdm=tdm, ddr=ddr, dgm=dgm, single=single))
+    return found
+
+
+def leave_one_out_rows(dense: Change) -> list[Row]:
+    """All of SparCL, and with one of its parts left out, at two densities; against the row with none of them."""
+    found = _dense_rows(dense)[:1]
+    for density in TWIN_DENSITIES:
+        found.append(_ablated(density, tdm=False, ddr=False, dgm=False, single=False))
+        found.append(_ablated(density, tdm=True, ddr=True, dgm=True, single=False))
+        for left_out in ("tdm", "ddr", "dgm"):
+            kept = {"tdm": True, "ddr": True, "dgm": True, left_out: False}
+            found.append(_ablated(density, **kept, single=False))
+        found.append(_ablated(density, tdm=True, ddr=True, dgm=True, single=True))
+    return found
+
+
+def _ablated(density: float, *, tdm: bool, ddr: bool, dgm: bool, single: bool) -> Row:
+    change = sparse(density, {"learn": {"single_head_loss": single}})
+    for section, kept in (("tdm", tdm), ("ddr", ddr), ("dgm", dgm)):
+        change = change if kept else merged(change, {section: OFF[section]})
+    parts = [name for name, on in (("TDM", tdm), ("DDR", ddr), ("DGM", dgm), ("single head", single)) if on]
+    s = f"{1 - density:.2f}"
+    none = f"{s}: none"
+    return Row(f"{s}: {' + '.join(parts)}" if parts else none, change, against=none if parts else "dense")
+
+
+def block_rows(dense: Change) -> list[Row]:
+    """SparCL with each block shape; against single weights."""
+    found = _dense_rows(dense)[:1]
+    for density, block in product(TWIN_DENSITIES, ("1x1", "1x4", "4x1")):
+        s = f"{1 - density:.2f}"
+        change = sparse(density, {"network": {"block": block}})
+        found.append(Row(f"SparCL {s} in {block}", change, against="dense" if block == "1x1" else f"SparCL {s} in 1x1"))
+    return found
+
+
+KB_OF_WEIGHTS = (8, 16, 32, 64)
+HEAD_BYTES = 2 * 64 * 10  # of the wide networks: dense
+
+
+def equal_bytes_rows(inputs: int) -> list[Row]:
+    """Sparse-wide 128-64 in 1x4 blocks against dense-narrow h-h, the same bytes of masters and index, masks static."""
+    found: list[Row] = []
+    for kb in KB_OF_WEIGHTS:
+        wide = inputs * 128 + 128 * 64
+        density = (1024 * kb - HEAD_BYTES) / (2.25 * wide)  # two bytes a master, one an index of four
+        narrow = _width(inputs, 1024 * kb)
+        dense = merged(OFF, {"network": {"density": 1.0, "hidden": (narrow, narrow)}})
+        found.append(Row(f"{kb} KB: dense {inputs}-{narrow}-{narrow}-10", dense, against=None))
+        if density < 1:
+            change = merged(OFF, {"network": {"density": round(density, 4)}})
+            found.append(Row(f"{kb} KB: sparse {inputs}-128-64-10 at {density:.3f}", change, against=found[-1].name))
+    return found
+
+
+def _width(inputs: int, weights_bytes: int) -> int:
+    """The largest h for which a dense inputs-h-h-10 takes at most so many bytes of masters."""
+    h = 1
+    while 2 * ((h + 1) * inputs + (h + 1) ** 2 + 10 * (h + 1)) <= weights_bytes:
+        h += 1
+    return h
+
+
+SEQUENTIAL: Change = {"data": {"tasks": None, "classes_per_task": 2}, "pretrain": {"shipped": False}}
+MNIST = merged(SEQUENTIAL, {"data": {"source": "mnist"}})
+WORDS = [["down", "go", "_silence_", "_unknown_"], ["left", "no"], ["off", "on"], ["right", "stop"], ["up", "yes"]]
+KWS: Change = {
+    "data": {"source": "kws", "tasks": tuple(map(tuple, WORDS)), "samples_per_task": None, "validate_by": "speaker"},
+    "network": {"kind": "ds_cnn", "hidden": None},
+    "pretrain": {"shipped": False, "epochs": 20, "fine_tune_epochs": 5},
+    "ddr": {"samples": 1024},
+}
+CIFAR = merged(
+    SEQUENTIAL,
+    {
+        "data": {"source": "cifar10_jpeg"},
+        "network": {"kind": "resnet8", "hidden": None, "freeze_until": "stage3_conv1"},
+        "learn": {"replay": 50},
+    },
+)
+CNN_S: Change = {"network": {"kind": "cnn_s", "hidden": None}}
+
+SCENARIOS = {
+    "seq_digits": Scenario("digits_sparcl", 10),
+    "seq_mnist_mlp": Scenario("base_fashion_mlp", 10, MNIST),
+    "seq_fashion_mlp": Scenario("base_fashion_mlp", 20, SEQUENTIAL),
+    "base_fashion_mlp": Scenario("base_fashion_mlp", 20),
+    "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S),
+    "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S)),
+    "seq_kws": Scenario("base_fashion_mlp", 10, KWS),
+    "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR),
+    "ablation": Scenario("digits_sparcl", 10, rows=grid_rows),
+    "leave_one_out": Scenario("base_fashion_mlp", 10, rows=leave_one_out_rows),
+    "equal_bytes": Scenario("base_fashion_mlp", 10, rows=lambda dense: equal_bytes_rows(784)),
+    "equal_bytes_pooled": Scenario(
+        "base_fashion_mlp", 10, {"data": {"pool": 2}}, rows=lambda dense: equal_bytes_rows(196)
+    ),
+    "har_persons": Scenario("har_persons", 10),
+    "blocks": Scenario("base_fashion_mlp", 10, rows=block_rows),
+}
