@@ -41,7 +41,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return native_firmware(NETWORK, tmp_path_factory.mktemp("resume"), ROOM, "-DSCL_WITH_STORE")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -53,7 +53,7 @@ def stop_at(count: int) -> Callable[[int, int], None]:
         assert done <= total
         count -= 1
         if count == 0:
-            raise Stopped
+            raise StoppedError
 
     return report
 
@@ -81,7 +81,7 @@ def go(teach: Callable[..., Outcome], settings: LearnSettings, program: Path, fo
                 on_reset=lambda journal=journal: journal.begin("run"),
                 begun=Begun(position, journal.stages("run")) if position else None,
             )
-        except Stopped:
+        except StoppedError:
             if source.random() < 0.6:
                 board.process.kill()
                 board.process.communicate()
