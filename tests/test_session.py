@@ -301,7 +301,7 @@ def test_a_person_who_types_help_gets_an_answer(talk, typed):
     talk.board.write(typed)
     text = read_text(talk.board)
     assert "sparcl-mcu on test board" in text
-    assert "sparcl run EXPERIMENT --port PORT" in text
+    assert "sparcl run --port PORT" in text
     assert all(line.isprintable() for line in text.split("\r\n"))
     if typed.endswith(b"\r\n"):
         talk.board.write(b"\0")

@@ -26,15 +26,14 @@ bool scl_help_wanted(scl_session *s, uint8_t byte)
 void scl_help_answer(const scl_session *s)
 {
     static const char before[] = "\r\nsparcl-mcu on ";
-    /* with the 0 at its end */
-    static const char after[] =
-        ": a network that learns here. It speaks frames, not text (docs/protocol.md):\r\n"
-        "close this terminal, then: sparcl run EXPERIMENT --port PORT\r\n";
+    static const char after[] = ": a network that learns here. It speaks frames, not text:\r\n"
+                                "close this terminal and use: sparcl run --port PORT\r\n";
+    _Static_assert(sizeof after <= SCL_REPLY_BYTES, "a port writes no more at once");
     size_t name = 0;
     while (name < SCL_BOARD_NAME_MAX && s->io->board[name] != '\0') {
         name++;
     }
     s->io->write((const uint8_t *)before, sizeof before - 1);
     s->io->write((const uint8_t *)s->io->board, name);
-    s->io->write((const uint8_t *)after, sizeof after);
+    s->io->write((const uint8_t *)after, sizeof after); /* with the 0 at its end */
 }
