@@ -7,6 +7,7 @@ interrupted or repeated command only runs what is missing.
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..errors import SparclError
-from ..summary import spread
+from ..summary import interval, spread
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
 from .sparcl_scenarios import SCENARIOS, Scenario, configured
@@ -51,6 +52,8 @@ def sparcl(
         measured[name] = _measured(scenario, config, several, data_dir, kept, console)
         file.write_text(json.dumps(measured, indent=1) + "\n")
         (out / "sparcl.md").write_text(_page(measured))
+        if picture := _picture(name, measured[name]):
+            (out / f"sparcl_{name}.svg").write_text(picture)
     console.print(f"Written: {out / 'sparcl.md'}, sparcl.json", markup=False)
 
 
@@ -120,6 +123,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
         "| work, counted | work, paper | state, bytes |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    if _series(found):
+        lines[3:3] = ["", f"![Accuracy over sparsity](sparcl_{name}.svg)"]
     for label, row in rows_.items():
         runs = row["runs"]
         against = row["against"]
@@ -140,6 +145,36 @@ def _section(name: str, found: dict[str, Any]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _series(found: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:
+    """Of the rows named "... 0.75": (sparsity, mean, half of the interval) by the name before it."""
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    for label, row in found["rows"].items():
+        if match := re.fullmatch(r"(.+) (0\.\d\d)", label):
+            of = interval([run["acc"] for run in row["runs"]])
+            series.setdefault(match[1], []).append(
+                (float(match[2]), float(of["mean"] or 0), float(of["half_width"] or 0))
+            )
+    return series
+
+
+def _picture(name: str, found: dict[str, Any]) -> str | None:
+    """Accuracy over sparsity as SVG, where a table has it."""
+    from ..report import plots
+
+    series, levels = _series(found), {}
+    if not series:
+        return None
+    for label, row in found["rows"].items():
+        if label.startswith("dense"):
+            levels[label.split(":")[0].removesuffix(", two updates a step")] = sum(r["acc"] for r in row["runs"]) / len(
+                row["runs"]
+            )
+    shown = [mean - half for points in series.values() for _, mean, half in points]
+    lowest = max(0.0, min(*shown, *(v for k, v in levels.items() if "naive" not in k)) - 0.05)
+    levels = {k: v for k, v in levels.items() if v > lowest}
+    return plots.standalone(plots.sparsity(series, levels, lowest, f"{name}: class-il accuracy over sparsity"))
 
 
 def _times(first: list[dict[str, Any]], runs: list[dict[str, Any]], key: str) -> str:
