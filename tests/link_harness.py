@@ -9,14 +9,17 @@ import struct
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from helpers import REPO, RUNTIME, compile_c
-from sparcl_mcu.learners.base import LearnSettings, TaskInfo
+from helpers import REPO, RUNTIME, compile_c, runtime_sources
+from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
 from sparcl_mcu.link.frames import Frame, Splitter, decode
+from sparcl_mcu.network import Network
+from sparcl_tools.generate import generate
 
 CLASSES = 10
 ALL = TaskInfo(tuple(range(CLASSES)))
@@ -31,13 +34,24 @@ def recording_board() -> Path:
     return compile_c(target, [str(REPO / "tests/c/session_board.c"), *sources], "-D_POSIX_C_SOURCE=200809L", SANITIZERS)
 
 
+def native_firmware(network: Network, folder: Path, room: Room, *flags: str) -> Path:
+    """The streaming firmware on the native port, sanitized, compiled without PlatformIO."""
+    generate(network, folder, room=room, settings=LearnSettings())
+    port = REPO / "firmware/lib/port_native"
+    sources = [str(REPO / "firmware/app/main.c"), str(folder / "model.c"), *map(str, port.rglob("*.c"))]
+    includes = [f"-I{path}" for path in (folder, REPO / "firmware/lib/port_api/include")]
+    return compile_c(folder / "firmware", [*sources, *runtime_sources()], *includes, SANITIZERS, *flags)
+
+
 class Board:
     """A running board program as a ByteStream; session_board unless told otherwise, built with sanitizers."""
 
     name = "the test board"
 
-    def __init__(self, inputs: int = 8, window: int = 8, *, program: Path | None = None) -> None:
-        command = [str(program)] if program else [str(recording_board()), str(inputs), str(window)]
+    def __init__(
+        self, inputs: int = 8, window: int = 8, *, program: Path | None = None, arguments: Sequence[Path] = ()
+    ) -> None:
+        command = [program, *arguments] if program else [str(recording_board()), str(inputs), str(window)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._pending: list[bytes] = []
         self._splitter = Splitter()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from sparcl_mcu import record
+from sparcl_mcu import record, state_file
 from sparcl_mcu.cli import pipeline
 from sparcl_mcu.cli.app import app
 
@@ -110,6 +110,36 @@ def test_a_partly_frozen_sparse_cnn_learns_in_mini_batches_as_simulated(small: P
     plan = record.read_json(folder, "memory_plan.json")
     assert {field["name"] for field in plan["state"]} >= {"conv2_master", "conv3_master", "head_master"}
     assert "conv1_master" not in {field["name"] for field in plan["state"]}
+
+
+def test_what_a_board_learnt_travels(small: Path, tmp_path: Path) -> None:
+    """A run with a store; its board, switched on again, gives its state away and takes it back."""
+    small.write_text(SMALL + "[board]\ncommit_every = 50\n")
+    result, folder = run(small)
+    assert result.exit_code == 0, result.output
+    learned = tmp_path / "learned.state"
+
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    pulled = command("pull", str(learned), "--run", str(folder))
+    assert pulled.exit_code == 0, pulled.output
+    assert f"Wrote {learned}" in pulled.output
+    for _ in range(2):
+        pushed = command("push", str(learned), "--run", str(folder))
+        assert pushed.exit_code == 0, pushed.output
+        assert "It is in the board's flash." in pushed.output
+        assert pulled.output.split()[-1] in pushed.output, "the same state hash"
+    other = tmp_path / "other.state"
+    state = bytearray(learned.read_bytes()[:-4])
+    state[8] ^= 1
+    state_file.save(other, bytes(state))
+    refused = command("push", str(other), "--run", str(folder))
+    assert refused.exit_code == 2
+    assert "a state belongs to one network" in refused.output
+    assert "name the board" in command("pull", str(learned)).output
+    (folder / "flash.bin").unlink()
+    assert "its board kept nothing" in command("pull", str(learned), "--run", str(folder)).output
 
 
 def test_seeds_share_a_folder_and_a_summary(small: Path) -> None:

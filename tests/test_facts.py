@@ -11,11 +11,30 @@ import pytest
 from helpers import REPO, RUNTIME
 from sparcl_mcu.learners.base import Importance, LearnSettings, Replay
 from sparcl_mcu.link import messages
-from sparcl_mcu.link.messages import LINK_COUNTERS, STATUS_TEXT, Hello, Kind, LayerInfo, Nak, Stats, Status
+from sparcl_mcu.link.messages import (
+    LINK_COUNTERS,
+    STATUS_TEXT,
+    Hello,
+    Kind,
+    LayerInfo,
+    Nak,
+    Stats,
+    Status,
+    StoreInfo,
+)
 
 INCLUDE = RUNTIME / "include/sparcl"
 PROTOCOL = (REPO / "docs/protocol.md").read_text()
-SIZES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i8": "b", "i8[inputs]": "", "bits[classes]": ""}
+SIZES = {
+    "u8": "B",
+    "u16": "H",
+    "u32": "I",
+    "u64": "Q",
+    "i8": "b",
+    "i8[inputs]": "",
+    "bits[classes]": "",
+    "u8[64]": "64s",
+}
 
 
 def x_macro(header: str, name: str) -> list[list[str]]:
@@ -79,6 +98,9 @@ def test_request_lengths():
     assert payload_format(documented["BEGIN_TASK"]) == messages.BEGIN_TASK.format
     assert payload_format(documented["OBSERVE"]) == messages.OBSERVE.format
     assert payload_format(documented["WANTED"]) == messages.WANTED.format
+    assert payload_format(documented["COMMIT"]) == messages.COMMIT.format
+    assert payload_format(documented["READ_STATE"]) == messages.READ_STATE.format
+    assert payload_format(documented["WRITE_STATE"]) == messages.WRITE_STATE.format
 
 
 def test_settings():
@@ -103,6 +125,7 @@ def test_long_answers():
     assert f"up to {messages.BUFFER_CLASSES} classes" in reply["BUFFER"]
     assert macro("messages.h", "SCL_WANTED_SAMPLES") == messages.WANTED_SAMPLES
     assert macro("messages.h", "SCL_BUFFER_CLASSES") == messages.BUFFER_CLASSES
+    assert macro("frame.h", "SCL_STATE_PIECE") == messages.STATE_PIECE
     layer = ", ".join(f"{field.name} u32" for field in fields(LayerInfo))
     assert reply["LAYER"] == layer
 
@@ -114,7 +137,12 @@ def test_nak_reasons():
 
 
 @pytest.mark.parametrize(
-    ("heading", "python", "layout"), [("### HELLO", Hello, messages._HELLO), ("### STATS", Stats, messages._STATS)]
+    ("heading", "python", "layout"),
+    [
+        ("### HELLO", Hello, messages._HELLO),
+        ("### STATS", Stats, messages._STATS),
+        ("### STORE", StoreInfo, messages._STORE),
+    ],
 )
 def test_layouts_of_long_replies(heading, python, layout):
     rows = table(heading)

@@ -58,9 +58,9 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 3, runtime: int = 3, window: int = 4) -> bytes:
+def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = 4, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
-    body = struct.pack("<HIIHHHBHIIHB", runtime, 0, 0xABCD, 2, 3, 10, window, 7, 0, 0, 0, 0) + b"scripted"
+    body = struct.pack("<HIIHHHBHIIIIHHBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 9) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
 
 
@@ -83,7 +83,7 @@ def test_a_whole_run(board):
     hello = client.hello()
     assert (hello.inputs, hello.classes, hello.model_hash) == (board.inputs, 10, 0x12345678)
     assert (hello.board, hello.window, hello.replay_capacity) == ("test board", board.window, 100)
-    assert hello.max_payload == max(22, 3 + board.inputs)
+    assert hello.max_payload == max(66, 3 + board.inputs)
     record = Record()
     client.reset(EVERY_SETTING)
     record.reset(EVERY_SETTING)
@@ -150,7 +150,7 @@ def test_counters_and_log():
     counters = client.counters
     assert counters.frames_sent == counters.frames_received == 7
     assert counters.payload_sent == 4 + 22 + 5 * 8
-    assert counters.payload_received == (1 + 37 + len("test board")) + 1 + 5 * 2
+    assert counters.payload_received == (1 + 55 + len("test board")) + 1 + 5 * 2
     assert counters.link_bytes == counters.bytes_sent + counters.bytes_received
     assert counters.bytes_sent == counters.payload_sent + 7 * 8 + 1  # overhead 6, stuffing 1, delimiter 1; a zero first
     lines = text.getvalue().splitlines()
@@ -214,9 +214,9 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 3"),
-        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 3"),
-        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 3"),
+        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 4"),
+        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 4"),
+        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 4"),
         (lambda f: hello_reply(f, window=0), "a window of 0"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload), "is this sparcl-mcu firmware"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\xfb"), "refused HELLO: the payload has the wrong length"),
@@ -233,7 +233,7 @@ def test_an_answer_to_another_host_is_not_taken():
         stale = frame._replace(payload=b"\0\0\0\0")
         return hello_reply(stale, protocol=99) + hello_reply(frame)
 
-    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 3
+    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 4
 
 
 def test_the_board_refuses_and_the_conversation_goes_on():
@@ -325,5 +325,5 @@ def test_an_interruption_leaves_the_client_usable():
 
 
 def test_hello_of_another_length_is_not_read():
-    with pytest.raises(LinkError, match="at least 37"):
-        Hello.unpack(struct.pack("<IH", 1, 3))
+    with pytest.raises(LinkError, match="at least 55"):
+        Hello.unpack(struct.pack("<IH", 1, 4))

@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from helpers import REPO, compile_c, random_network, random_samples, runtime_sources
-from link_harness import SANITIZERS, BadLine, Board
+from helpers import random_network, random_samples
+from link_harness import BadLine, Board, native_firmware
 from sparcl_mcu.learners.base import Importance, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.board import BoardLearner
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
-from sparcl_tools.generate import generate, model_hash
+from sparcl_tools.generate import model_hash
 
 ROOM = Room(replay=20, logits=True, tdm=True, inter=6554, dgm=True, slice=32, ddr=60)
 NETWORK = random_network(1)
@@ -21,14 +21,7 @@ NETWORK = random_network(1)
 
 @pytest.fixture(scope="module")
 def firmware(tmp_path_factory):
-    """The streaming firmware on the native port, compiled without PlatformIO."""
-    folder = tmp_path_factory.mktemp("firmware")
-    generate(NETWORK, folder, room=ROOM, settings=LearnSettings())
-    port = REPO / "firmware/lib/port_native"
-    sources = [str(REPO / "firmware/app/main.c"), str(folder / "model.c"), *map(str, port.rglob("*.c"))]
-    includes = [f"-I{path}" for path in (folder, REPO / "firmware/lib/port_api/include", port / "include")]
-    defines = ("-D_POSIX_C_SOURCE=200809L", "-DSCL_BUILD_ID=0xC0FFEEu")
-    return compile_c(folder / "firmware", [*sources, *runtime_sources()], *includes, *defines, SANITIZERS)
+    return native_firmware(NETWORK, tmp_path_factory.mktemp("firmware"), ROOM, "-DSCL_BUILD_ID=0xC0FFEEu")
 
 
 def test_the_board_and_the_simulation_agree_whatever_the_line_does(firmware):

@@ -36,20 +36,23 @@ CNNS = {
 FIRMWARES = [
     *(("digits", board) for board in ("qemu_m4", "qemu_m3", "qemu_rv32", "qemu_m0plus")),
     *((name, "qemu_m4") for name in CNNS),
+    ("digits+store", "qemu_m4"),
 ]
 
 
 def make_model(name: str, folder: Path) -> None:
-    if name == "digits":
+    if name not in CNNS:
         generate_example(REPO / "examples/digits", folder)
     else:
         generate(random_graph_network(CNNS[name], 0), folder, room=Room(replay=8), settings=LearnSettings())
 
 
-def stack_used(board: str, program: Path) -> int:
+def stack_used(name: str, program: Path) -> int:
     """Bytes of stack after everything a host can ask for was asked, replay included."""
     rng = np.random.default_rng(0)
-    client = Client(open_board(catalogue.find(board), program), timeout=60.0)
+    store = "+store" in name
+    flash = program.with_name("flash") if store else None
+    client = Client(open_board(catalogue.find(name.split()[-1]), program, flash=flash), timeout=60.0)
     try:
         hello = client.hello()
         x = rng.integers(-127, 128, (8, hello.inputs)).astype(np.int8)
@@ -59,6 +62,9 @@ def stack_used(board: str, program: Path) -> int:
             client.observe(x, rng.integers(0, hello.classes, len(x)).astype(np.uint8), np.arange(len(x)))
             client.end_task()
         client.predict(x)
+        if store:
+            client.commit()
+            client.store()
         client.state_hash()
         client.stats()
         return client.stats().stack_bytes
@@ -73,13 +79,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, board in FIRMWARES:
         folder = tmp_path_factory.getbasetemp() / "sizes" / name
         make_model(name, folder)
-        made[f"{name} on {board}"] = build(board, folder, build_dir=folder.parent / "objects")
+        made[f"{name} on {board}"] = build(board, folder, build_dir=folder.parent / "objects", store="+store" in name)
     return made
 
 
 @pytest.fixture(scope="module")
 def fresh(programs: dict[str, Path]) -> sizes.Report:
-    report = {name: sizes.measure(path, stack_used(name.split()[-1], path)) for name, path in programs.items()}
+    report = {name: sizes.measure(path, stack_used(name, path)) for name, path in programs.items()}
     sizes.save(report, FRESH)
     FRESH.with_suffix(".txt").write_text(sizes.report_table(report), encoding="ascii")
     if os.environ.get("SPARCL_ACCEPT_SIZES") == "1":
@@ -118,6 +124,14 @@ def test_every_byte_has_an_owner(programs: dict[str, Path], fresh: sizes.Report)
         assert objects["sparcl/dense"].ram == 0
         assert ("sparcl/conv2d" in objects) == (name.split()[0] in CNNS)
         assert {"model", "sparcl/session", "sparcl/learner"} <= set(objects)
+        assert ("sparcl/store" in objects) == ("+store" in name), "linked only where it is asked for"
+
+
+@pytest.mark.emulator
+def test_link_and_store_are_small(fresh: sizes.Report) -> None:
+    objects = fresh["digits+store on qemu_m4"].objects
+    assert objects["sparcl/session"].code + objects["sparcl/frame"].code + objects["sparcl/crc32"].code <= 6 * 1024
+    assert objects["sparcl/store"].code + objects["flash_mps2"].code <= 3 * 1024
 
 
 # ---- without a compiler ----

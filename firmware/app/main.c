@@ -5,6 +5,7 @@
 #include "port.h"
 #include "sparcl/session.h"
 #include "sparcl/sparcl.h"
+#include "sparcl/store.h"
 
 /* Named so that their sizes in the ELF can be held against the memory plan. */
 static scl_model_state scl_state_memory;
@@ -15,6 +16,22 @@ static scl_learner learner;
 static scl_session session;
 static scl_session_io io;
 
+/* The learner's store, open. NULL in firmware built without one (SPARCL_STORE in
+ * firmware/scripts/model.py), and on a board without flash for it. */
+static scl_store *open_store(void)
+{
+#ifdef SCL_WITH_STORE
+    static scl_store store;
+    static scl_flash flash;
+    const port_flash here = port_flash_geometry();
+    flash = (scl_flash){here.bytes,       here.sector_bytes,  here.unit_bytes,
+                        port_flash_erase, port_flash_program, port_flash_read};
+    return scl_store_open(&store, &learner, &flash) == SCL_OK ? &store : NULL;
+#else
+    return NULL;
+#endif
+}
+
 void app_start(void)
 {
     io = (scl_session_io){port_write, port_instructions, port_stack_used, port_name(),
@@ -22,7 +39,7 @@ void app_start(void)
     if (scl_init(&learner, &scl_model_generated, &scl_state_memory, &scl_arena_memory) != SCL_OK) {
         port_exit(1); /* generated code and memory do not belong together */
     }
-    scl_session_init(&session, &learner, &io, frame, sizeof frame);
+    scl_session_init(&session, &learner, open_store(), &io, frame, sizeof frame);
 }
 
 void app_step(void)

@@ -2,7 +2,7 @@
 
 SPARCL_MODEL_DIR names the folder of model.h and model.c; without it they are generated from the example's network.
 They are copied into the build folder when they differ, so that a build of another model recompiles only what
-includes it.
+includes it. SPARCL_STORE=1 puts the store into the firmware (sparcl/store.h).
 """
 
 import os
@@ -56,7 +56,8 @@ for name in ("model.h", "model.c"):
 
 # Told to the host in HELLO: changes whenever anything does that the firmware is made of.
 made_of = [PROJECT / "platformio.ini", *PROJECT.glob("firmware/boards/*.ini"), *PROJECT.glob("firmware/**/*.[chS]*")]
-build_id = zlib.crc32(env.subst("$PIOENV").encode())
+with_store = os.environ.get("SPARCL_STORE") == "1"
+build_id = zlib.crc32(env.subst("$PIOENV").encode() + b"+store" * with_store)
 for path in [*sorted(made_of), target / "model.h", target / "model.c"]:
     build_id = zlib.crc32(path.read_bytes(), build_id)
 
@@ -65,4 +66,6 @@ env.Append(
     CPPPATH=[str(target), f"{runtime}/include", f"{runtime}/src"],
     CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV"))), ("SCL_BUILD_ID", f"{build_id}u")],
 )
+if with_store:
+    env.Append(CPPDEFINES=["SCL_WITH_STORE"])
 env.BuildSources("$BUILD_DIR/model_objects", str(target))

@@ -138,10 +138,13 @@ class DdrConfig:
 
 @dataclass(frozen=True)
 class BoardConfig:
-    """name: as listed by `sparcl boards`. port: serial port or URL of a board that runs already; None: start one."""
+    """name: as listed by `sparcl boards`. port: serial port or URL of a board that runs already; None: start one.
+    commit_every: samples after which the board keeps what it learnt in flash, as it does at the end of each task;
+    0: never, and the firmware has no store."""
 
     name: str = "native"
     port: str | None = None
+    commit_every: int = _within(0, (1 << 32) - 1, default=0)
 
 
 @dataclass(frozen=True)
@@ -209,11 +212,12 @@ class Config:
     def hash(self) -> str:
         """SHA-256 (hex) of the resolved configuration in canonical JSON.
 
-        Where files and ports are on this machine is left out: a data path counts by its file name (the data have
-        a checksum of their own).
+        Where files and ports are on this machine is left out, and how often a board commits: a data path counts by its
+        file name (the data have a checksum of their own).
         """
         content = self.to_dict()
         content["board"].pop("port", None)
+        del content["board"]["commit_every"]
         if self.reference == ReferenceConfig():  # the board's runs do not depend on it
             del content["reference"]
         if is_path(self.data.source):

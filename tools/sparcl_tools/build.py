@@ -33,6 +33,7 @@ def build(
     *,
     build_dir: Path | None = None,
     whole_memory: bool = False,
+    store: bool = False,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Build board `env` with the model.h and model.c of `model_dir`; returns the program, put beside them.
@@ -40,7 +41,8 @@ def build(
     build_dir: where PlatformIO keeps its objects, by default the checkout's .pio/build, so that another model
     recompiles only what depends on it. Builds in one folder wait for each other. on_line gets every line PlatformIO
     says. An emulated board's linker map is put beside the program, too. whole_memory gives such a board all its
-    machine has instead of what the part has that it stands for; it changes nothing on other boards.
+    machine has instead of what the part has that it stands for; it changes nothing on other boards. store: the
+    firmware keeps what was learnt in flash, where the board has some for it.
     Raises BoardError for an unknown board, PioError when PlatformIO is missing, BuildError otherwise: also for a
     program that calculates with floating point.
     """
@@ -57,11 +59,11 @@ def build(
         )
     folder = (build_dir or pio.ROOT / ".pio" / "build").resolve()
     program = folder / env / ("program" if facts.reached == "native" else "program.elf")
-    kept = model_dir / (env if facts.reached == "native" else f"{env}.elf")
+    kept = kept_program(facts, model_dir)
     with _alone(folder):
         # What a failed build left of an earlier model must not pass for its result.
         program.unlink(missing_ok=True)
-        lines = _run(env, model_dir, folder, whole_memory, on_line)
+        lines = _run(env, model_dir, folder, {"WHOLE_MEMORY": whole_memory, "STORE": store}, on_line)
         if not program.is_file():
             raise BuildError(_why(facts, folder / env, lines))
         if facts.reached == "qemu":
@@ -69,6 +71,11 @@ def build(
             _keep(program.with_suffix(".map"), kept.with_suffix(".map"))
         _keep(program, kept)
     return kept
+
+
+def kept_program(facts: BoardFacts, model_dir: Path) -> Path:
+    """Where `build` puts a board's program."""
+    return model_dir / (facts.name if facts.reached == "native" else f"{facts.name}.elf")
 
 
 def _keep(made: Path, kept: Path) -> None:
@@ -96,11 +103,11 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run(env: str, model_dir: Path, folder: Path, whole_memory: bool, on_line: Callable[[str], None]) -> list[str]:
+def _run(env: str, model_dir: Path, folder: Path, wishes: dict[str, bool], on_line: Callable[[str], None]) -> list[str]:
     places = {"SPARCL_MODEL_DIR": str(model_dir.resolve()), "PLATFORMIO_BUILD_DIR": str(folder)}
     process = subprocess.Popen(
         pio.command("run", "--project-dir", str(pio.ROOT), "--environment", env),
-        env=pio.environment(**places, SPARCL_WHOLE_MEMORY="1" if whole_memory else "0"),
+        env=pio.environment(**places, **{f"SPARCL_{name}": str(int(wish)) for name, wish in wishes.items()}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -23,7 +23,7 @@ from .layout import Blocks, index_bytes, is_sparse, pack
 from .lower import kernel, lower
 from .plan import HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
 
-RUNTIME_VERSION = 3  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
+RUNTIME_VERSION = 4  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
 MAX_BLOCKS = 65535  # `start` entries are uint16
 
 

@@ -24,7 +24,7 @@ class BoardFacts:
     ram_bytes, flash_bytes: what the part has; None where there is no limit (this computer). machine_ram_bytes,
     machine_flash_bytes: what the emulator's machine has, None where there is none. stack_bytes: RAM the linker
     script sets aside. platform: what PlatformIO builds it with. emulator: QEMU's command line up to the UART
-    and the program. baud: of a serial port.
+    and the program. store_memory: its options for flash in a file, up to the file. baud: of a serial port.
     """
 
     name: str
@@ -38,6 +38,7 @@ class BoardFacts:
     machine_flash_bytes: int | None
     stack_bytes: int
     emulator: tuple[str, ...]
+    store_memory: tuple[str, ...]
     baud: int
 
     @property
@@ -111,5 +112,6 @@ def _facts(name: str, options: dict[str, str]) -> BoardFacts:
         machine_flash_bytes=size("machine_flash_bytes") if emulated else None,
         stack_bytes=size("stack_bytes") if emulated else 0,
         emulator=tuple(shlex.split(fact("emulator"))) if emulated else (),
+        store_memory=tuple(shlex.split(fact("store_memory"))) if emulated else (),
         baud=int(options.get("monitor_speed", "115200")),
     )

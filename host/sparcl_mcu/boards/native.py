@@ -9,10 +9,12 @@ from .process import ProcessStream
 from .stream import BoardError, ByteStream
 
 
-def open_native(program: Path) -> ByteStream:
-    """Start the program. Raises BoardError when it is not there or not executable."""
+def open_native(program: Path, flash: Path | None = None) -> ByteStream:
+    """Start the program, with `flash` for the file that is its flash, made if it is not there. Raises BoardError when
+    it is not there or not executable."""
     if not program.is_file():
         raise BoardError(f"{program} does not exist; build it with: sparcl build")
     if not os.access(program, os.X_OK):
         raise BoardError(f"{program} is not executable; build it again with: sparcl build")
-    return ProcessStream([program.resolve()], f"native program {program.name}")
+    command = [program.resolve(), *([flash.resolve()] if flash else [])]
+    return ProcessStream(command, f"native program {program.name}")

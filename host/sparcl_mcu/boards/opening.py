@@ -11,9 +11,13 @@ from .serial import open_serial, ports
 from .stream import BoardError, ByteStream
 
 
-def open_board(facts: BoardFacts, program: Path | None = None, port: str | None = None) -> ByteStream:
+def open_board(
+    facts: BoardFacts, program: Path | None = None, port: str | None = None, flash: Path | None = None
+) -> ByteStream:
     """Connect to `port` (device or URL) if given; otherwise start `program` on this computer or in its emulator.
 
+    flash: the file that such a started board has for its flash, so that what it commits (docs/protocol.md, "The
+    store") outlives it; made if it is not there. None: it forgets everything when it ends.
     Raises BoardError when what the board needs is missing.
     """
     if port is not None:
@@ -26,4 +30,4 @@ def open_board(facts: BoardFacts, program: Path | None = None, port: str | None 
         )
     if program is None:
         raise BoardError(f"board {facts.name!r} needs a built program or a port; build it with: sparcl build")
-    return open_native(program) if facts.reached == "native" else open_qemu(facts, program)
+    return open_native(program, flash) if facts.reached == "native" else open_qemu(facts, program, flash)

@@ -26,9 +26,10 @@ class Started:
     pid: int
 
 
-def open_qemu(facts: BoardFacts, program: Path) -> ByteStream:
-    """Start an emulator that ends with the stream. Raises BoardError when emulator or program is missing."""
-    command = _command(facts, program, "stdio,signal=off")
+def open_qemu(facts: BoardFacts, program: Path, flash: Path | None = None) -> ByteStream:
+    """Start an emulator that ends with the stream; `flash` is the file its flash lies in, made if it is not there.
+    Raises BoardError when emulator or program is missing."""
+    command = _command(facts, program, "stdio,signal=off", flash)
     return ProcessStream(command, f"emulated board {facts.name}")
 
 
@@ -60,7 +61,7 @@ def start_detached(facts: BoardFacts, program: Path, port: int = 0) -> Started:
     return Started(f"socket://127.0.0.1:{port}", process.pid)
 
 
-def _command(facts: BoardFacts, program: Path, uart: str) -> list[str]:
+def _command(facts: BoardFacts, program: Path, uart: str, flash: Path | None = None) -> list[str]:
     emulator, *options = facts.emulator
     path = shutil.which(emulator)
     if path is None:
@@ -73,6 +74,9 @@ def _command(facts: BoardFacts, program: Path, uart: str) -> list[str]:
     kind, _, rest = uart.partition(",")
     chardev = f"{kind},id=uart,{rest}"
     silent = ["-display", "none", "-monitor", "none", "-chardev", chardev, "-serial", "chardev:uart"]
+    if flash is not None:
+        *store, last = facts.store_memory
+        options += [*store, last + str(flash.resolve()).replace(",", ",,")]  # a comma would end QEMU's option
     return [path, *options, *silent, "-kernel", str(program.resolve())]
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import SparclError
-from . import look, make, plan, reference, results_digits, results_operators, results_sparcl, run
+from . import look, make, plan, reference, results_digits, results_operators, results_sparcl, run, state
 
 _SPACE = "free some disk space, or write to another disk"
 _RIGHTS = "choose a file or folder that you may use"
@@ -59,6 +59,8 @@ app.command("generate")(make.generate)
 app.command("plan")(plan.plan)
 app.command("build")(make.build)
 app.command("run")(run.run)
+app.command("pull")(state.pull)
+app.command("push")(state.push)
 app.command("reference")(reference.reference)
 app.command("report")(look.report)
 app.command("boards")(look.boards)

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from sparcl_tools import elf
-from sparcl_tools.build import build
+from sparcl_tools.build import build, kept_program
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan, plan
 
 from .. import boards, experiment, network_file, prepare, record, report
+from ..boards import ByteStream
 from ..boards.catalogue import BoardFacts
-from ..config import Config
+from ..config import Config, load
 from ..errors import SparclError
 from ..experiment import StageResult
 from ..learners.board import BoardLearner
@@ -30,6 +31,7 @@ from ..references import Job, References, first_disagreement
 from ..results import Footprint, Outcomes, metrics_of, results_of, write_results
 from .ui import Steps
 
+FLASH = "flash.bin"  # of a board that this computer starts
 LARGEST = 5  # contributors named when a network does not fit
 
 
@@ -122,7 +124,7 @@ def make_firmware(config: Config, facts: BoardFacts, net: Network, folder: RunFo
     with steps.step(f"Build firmware: pio run -e {facts.name}"):
         lines: list[str] = []
         try:
-            program = build(facts.name, model_dir, on_line=lines.append)
+            program = build(facts.name, model_dir, store=config.board.commit_every > 0, on_line=lines.append)
         finally:
             folder.write_text("build.log", "\n".join(lines) + "\n")
     return Firmware(facts, memory, program)
@@ -178,14 +180,30 @@ def _learn(
     return Outcomes(with_replay, without, joint, others["simulated"], others["float"])
 
 
+def board_of(folder: Path) -> ByteStream:
+    """The board that this computer started for a run, switched on again with what it has in its flash.
+
+    Raises PipelineError when it kept nothing, and what opening a board raises."""
+    settings = load(folder / "config.resolved.toml").board
+    if not (folder / FLASH).is_file():
+        raise PipelineError(
+            f"{folder} has no {FLASH}: its board kept nothing. Set commit_every in [board] before a run, or name "
+            "the port of a board that still runs with --port"
+        )
+    facts = boards.catalogue.find(settings.name)
+    return boards.open_board(facts, kept_program(facts, folder / "generated"), flash=folder / FLASH)
+
+
 @contextmanager
 def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -> Iterator[BoardLearner]:
-    stream = boards.open_board(firmware.facts, firmware.program, config.board.port)
+    flash = folder.path / FLASH if config.board.commit_every else None
+    stream = boards.open_board(firmware.facts, firmware.program, config.board.port, flash)
     with open(folder.path / "link.log", "w", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
             expected = model_hash(net, prepare.room(config, net))
-            learner = BoardLearner(client, net, expected_model_hash=expected)
+            every = config.board.commit_every
+            learner = BoardLearner(client, net, expected_model_hash=expected, commit_every=every)
             if learner.hello.board != firmware.facts.name:
                 raise PipelineError(
                     f"{client.name} says it is board {learner.hello.board!r}, but this run is for "

@@ -16,12 +16,14 @@ from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, TaskInfo
 class BoardLearner:
     """Learns on a board: the `Learner` whose arithmetic is done elsewhere.
 
-    Raises LearnerError when the board was built for another network than `network` with the room that
-    `expected_model_hash` stands for, and LinkError when it does not answer.
+    commit_every: samples after which the board commits to its flash, as it then does after `reset` and at the end of
+    each task; 0: it is not told to. Raises LearnerError when the board was built for another network than `network`
+    with the room that `expected_model_hash` stands for, and LinkError when it does not answer.
     """
 
-    def __init__(self, client: Client, network: Network, *, expected_model_hash: int) -> None:
+    def __init__(self, client: Client, network: Network, *, expected_model_hash: int, commit_every: int = 0) -> None:
         self._client = client
+        self._commit_every = commit_every
         self._samples = 0  # of the open task
         self.hello = hello = client.hello()
         remedy = "generate, build and upload the firmware for this network (sparcl generate, sparcl build)"
@@ -39,6 +41,8 @@ class BoardLearner:
     def reset(self, settings: LearnSettings) -> None:
         """Forget everything learnt: back to the network as it was built into the firmware."""
         self._client.reset(settings)
+        if self._commit_every:
+            self._client.commit(self._commit_every)
 
     def remember(self, x: Inputs, y: Labels) -> None:
         """Offer int8 (n, inputs) samples with labels uint8 (n,) to the replay buffer without learning them."""
@@ -77,8 +81,8 @@ class BoardLearner:
 
         `board_*` are the board's own link counters, since power-on. `link_*` are the host's: bytes on the wire,
         frames, payload bytes, frames sent again, NAKs received, time in requests (microseconds). `stack_bytes` is
-        the most the board ever used. A board that cannot count instructions has no `instructions`, one that does
-        not know its stack no `stack_bytes`.
+        the most the board ever used. `store_*` are its store's since power-on, if it commits. A board that cannot count
+        instructions has no `instructions`, one that does not know its stack no `stack_bytes`.
         """
         board = asdict(self._client.stats())
         merged = {f"board_{name}" if name in LINK_COUNTERS else name: int(value) for name, value in board.items()}
@@ -86,6 +90,9 @@ class BoardLearner:
             del merged["instructions"]
         if not merged["stack_bytes"]:
             del merged["stack_bytes"]
+        if self._commit_every:
+            for name, value in asdict(self._client.store()).items():
+                merged[f"store_{name}"] = value
         counters = self._client.counters
         merged["link_bytes"] = counters.link_bytes
         for name, value in asdict(counters).items():

@@ -15,17 +15,23 @@ from .log import LinkCounters, LinkLog
 from .messages import (
     BEGIN_TASK,
     BUFFER_CLASSES,
+    COMMIT,
     OBSERVE,
+    READ_STATE,
     RESET,
     RUNTIME_VERSION,
     STATE_HASH,
+    STATE_PIECE,
     WANTED,
     WANTED_SAMPLES,
+    WRITE_STATE,
     Hello,
     Kind,
     LayerInfo,
     LinkError,
+    RefusedError,
     Stats,
+    StoreInfo,
     status_text,
 )
 from .transport import Transport
@@ -35,9 +41,9 @@ class Client:
     """The host's end of the link to one board.
 
     `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. Every
-    method raises LinkError when the board is silent, refuses, or speaks another version. After such an error, or an
-    interruption, the next call opens the conversation again; the board has then learnt a prefix of the samples,
-    and hello().step tells which.
+    method raises LinkError when the board is silent, refuses (RefusedError), or speaks another version. After such an
+    error, or an interruption, the next call opens the conversation again; the board has then learnt a prefix of the
+    samples, and hello().step tells which.
     """
 
     def __init__(self, stream: ByteStream, *, log: LinkLog | None = None, timeout: float = 2.0) -> None:
@@ -154,6 +160,34 @@ class Client:
         """The board's counters."""
         return Stats.unpack(self._control(Kind.STATS))
 
+    def commit(self, every: int = 0) -> None:
+        """Keep what is learnt in the board's flash, now and from now on after so many samples and at the end of each
+        task; 0: not by itself. Raises LinkError when the board has no store."""
+        self._control(Kind.COMMIT, COMMIT.pack(every))
+
+    def store(self) -> StoreInfo:
+        """How the board's store stands. Raises LinkError when it has none."""
+        return StoreInfo.unpack(self._control(Kind.STORE))
+
+    def read_state(self) -> bytes:
+        """Everything the board has learnt: its whole state block."""
+        state = b""
+        while len(state) % STATE_PIECE == 0:
+            piece = self._control(Kind.READ_STATE, READ_STATE.pack(len(state) // STATE_PIECE))
+            if len(piece) > STATE_PIECE:
+                self._malformed(Kind.READ_STATE, piece)
+            if not piece:
+                break
+            state += piece
+        return state
+
+    def write_state(self, state: bytes) -> None:
+        """Make the board go on from a state block of its network, with its work counters at 0. Raises LinkError when
+        the block is another network's (the board then keeps what it has) or is no sound state (it forgets
+        everything). Interrupted, the board takes nothing but another state or a reset."""
+        for piece, at in enumerate(range(0, len(state), STATE_PIECE)):
+            self._control(Kind.WRITE_STATE, WRITE_STATE.pack(piece, state[at : at + STATE_PIECE]))
+
     def close(self) -> None:
         """Let go of the board."""
         self._stream.close()
@@ -206,7 +240,7 @@ class Client:
             self._malformed(kind, reply)
         status = int.from_bytes(reply[:1], "little", signed=True)
         if status:
-            raise LinkError(f"{self.name} refused {kind.name}{which}: {status_text(status)}")
+            raise RefusedError(f"{self.name} refused {kind.name}{which}: {status_text(status)}", status)
 
     def _check_samples(self, x: Inputs, hello: Hello) -> None:
         if x.ndim != 2 or x.dtype != np.int8 or x.shape[1] != hello.inputs:

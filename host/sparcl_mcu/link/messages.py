@@ -12,13 +12,21 @@ from typing import Any
 
 from ..errors import SparclError
 
-PROTOCOL_VERSION = 3  # SCL_PROTOCOL_VERSION
-RUNTIME_VERSION = 3  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
+PROTOCOL_VERSION = 4  # SCL_PROTOCOL_VERSION
+RUNTIME_VERSION = 4  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
 
 class LinkError(SparclError):
     """The board did not answer, refused, or speaks another version."""
+
+
+class RefusedError(LinkError):
+    """The board answered with an error; `status` says which."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Kind(IntEnum):
@@ -38,6 +46,10 @@ class Kind(IntEnum):
     PREDICT_AMONG = 0x0C
     LAYER = 0x0D
     BUFFER = 0x0E
+    COMMIT = 0x0F
+    STORE = 0x10
+    READ_STATE = 0x11
+    WRITE_STATE = 0x12
     NAK = 0xFF
 
 
@@ -48,6 +60,7 @@ class Nak(IntEnum):
     SHORT = 2
     LONG = 3
     ORDER = 4
+    CLOSED = 5
 
 
 class Status(IntEnum):
@@ -63,6 +76,9 @@ class Status(IntEnum):
     SAMPLE = -7
     SCHEDULE = -8
     ROOM = -9
+    STORE = -10
+    FLASH = -11
+    STATE = -12
 
 
 STATUS_TEXT = {
@@ -76,6 +92,9 @@ STATUS_TEXT = {
     Status.SAMPLE: "the task has no such sample, or it was removed",
     Status.SCHEDULE: "the task is too short for the settings, or its length is not known",
     Status.ROOM: "the network was generated without the memory for it",
+    Status.STORE: "the board has no flash to keep states in, or too little for two of them",
+    Status.FLASH: "the flash could not be erased or written: it is worn out or busy",
+    Status.STATE: "no state of this network, or one of which only a part has come",
 }
 
 TOKEN = struct.Struct("<I")  # HELLO request
@@ -85,11 +104,16 @@ OBSERVE = struct.Struct("<BH")  # label, number; then the sample
 WANTED = struct.Struct("<H")  # first sample
 WANTED_SAMPLES = 1024  # SCL_WANTED_SAMPLES: the most one reply tells about
 BUFFER_CLASSES = 64  # SCL_BUFFER_CLASSES, likewise
+COMMIT = struct.Struct("<I")  # every
+READ_STATE = struct.Struct("<H")  # piece
+WRITE_STATE = struct.Struct("<H64s")  # piece, its bytes
+STATE_PIECE = 64  # SCL_STATE_PIECE: bytes of the state that one message moves
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
-_HELLO = struct.Struct("<IHBHIIHHHBHIIHB")
+_HELLO = struct.Struct("<IHBHIIHHHBHIIIIHHBII")
 _STATS = struct.Struct("<7I8QI8I")
 _LAYER = struct.Struct("<4I")
+_STORE = struct.Struct("<9I")
 
 
 @dataclass(frozen=True)
@@ -107,10 +131,15 @@ class Hello:
     replay_capacity: int
     window: int
     max_payload: int
+    settings: int  # CRC-32 of the RESET that the board learns by
     step: int
     seen: int
+    position: int
+    epochs_done: int
     tasks_begun: int
     task_open: int
+    commits: int  # 0: nothing to come back to after a power cut
+    uncommitted: int
     board: str
 
     @classmethod
@@ -186,6 +215,28 @@ class LayerInfo:
         if len(body) != _LAYER.size:
             raise LinkError(f"the board's LAYER has {len(body)} bytes, expected {_LAYER.size}")
         return cls(*_LAYER.unpack(body))
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """How a board's store stands (docs/protocol.md, "The store"); fields in the order of the wire."""
+
+    commits: int  # of this network
+    every: int  # samples between two commits the board makes itself; 0: none
+    uncommitted: int  # samples observed since the last one
+    failed: int  # since power-on, as the last two
+    slots: int
+    slot_bytes: int
+    sector_bytes: int
+    erased: int  # sectors
+    programmed: int  # bytes
+
+    @classmethod
+    def unpack(cls, body: bytes) -> StoreInfo:
+        """From a reply without its status. Raises LinkError for a wrong length."""
+        if len(body) != _STORE.size:
+            raise LinkError(f"the board's STORE has {len(body)} bytes, expected {_STORE.size}")
+        return cls(*_STORE.unpack(body))
 
 
 def status_text(status: int) -> str:

@@ -130,6 +130,11 @@ class Transport:
         if len(frame.payload) != 2:
             return
         reason, expected = frame.payload
+        if reason == Nak.CLOSED:
+            raise LinkError(
+                f"{self._stream.name} was reset while it worked; it has what it last committed, or nothing if its "
+                "firmware keeps no store: go on with sparcl run --resume RUN, or start the run again"
+            )
         index = self._index(expected)
         if index is None or self._waiting[index].reply is not None:
             return

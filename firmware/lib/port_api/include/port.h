@@ -7,6 +7,7 @@
 #ifndef SCL_PORT_H
 #define SCL_PORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,28 @@ const char *port_name(void);
 /* Called once, from app_start. Frames the host may send before it has an
  * answer, that is, how many the line's buffers hold while the core computes. */
 uint8_t port_window(void);
+
+/* ---- flash that keeps what was learnt; only called in firmware built with a store ---- */
+
+typedef struct port_flash {
+    uint32_t bytes;        /* set aside for the application, whole sectors; 0: there is none */
+    uint32_t sector_bytes; /* erased at once, a multiple of 32 */
+    uint32_t unit_bytes;   /* programmed at once, a power of 2, at most 32 */
+} port_flash;
+
+/* Called once, from app_start. */
+port_flash port_flash_geometry(void);
+
+/* Called before a sector is written again: all of its bytes become 0xFF. `offset` counts from
+ * the start of what is set aside and is a multiple of sector_bytes. False: it did not work. */
+bool port_flash_erase(uint32_t offset);
+
+/* Called with whole units, at most 64 bytes, that were erased and not programmed since. Returns
+ * when they are written. False: it did not work. */
+bool port_flash_program(uint32_t offset, const uint8_t *data, uint32_t n);
+
+/* Called at any time. */
+void port_flash_read(uint32_t offset, uint8_t *data, uint32_t n);
 
 /* Called by tests when they are done. Ends the board with this exit status
  * where there is something to end; on hardware it stops there for ever. */

@@ -1,4 +1,5 @@
 /* port_native.c - a process; the byte stream is standard input and output. */
+#include "flash_native.h"
 #include "port.h"
 
 #include <errno.h>
@@ -61,8 +62,11 @@ void port_exit(int status)
     exit(status);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1) {
+        port_flash_attach(argv[1]);
+    }
     app_start();
     for (;;) {
         app_step();

@@ -10,7 +10,7 @@
 
 #define WATCH_STEPS 64u /* what updates do is counted in one step of so many */
 
-static scl_err check(const scl_model *model, const scl_config *c)
+scl_err scl_config_check(const scl_model *model, const scl_config *c)
 {
     const bool valid = (c->lr_mantissa == 1 || c->lr_mantissa == 3) && c->lr_exponent >= -15 &&
                        c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_DERPP &&
@@ -41,7 +41,7 @@ scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void
 
 scl_err scl_reset(scl_learner *learner, const scl_config *config)
 {
-    const scl_err err = config == NULL ? SCL_ERR_ARG : check(learner->model, config);
+    const scl_err err = config == NULL ? SCL_ERR_ARG : scl_config_check(learner->model, config);
     if (err != SCL_OK) {
         return err;
     }

@@ -1,5 +1,13 @@
 #include "sparcl/session.h"
 
+#include <string.h>
+
+#include "sparcl/crc32.h"
+#include "state.h"
+
+#define RESET_BYTES 22u /* the settings, as RESET sends them and as scl_config lies in memory */
+
+_Static_assert(offsetof(scl_config, ddr_fraction) + 2u == RESET_BYTES, "scl_config has no gaps");
 _Static_assert(1u + SCL_WANTED_SAMPLES / 8u <= SCL_REPLY_BYTES - SCL_SEAL_BYTES(0u) &&
                    1u + 2u * SCL_BUFFER_CLASSES <= SCL_REPLY_BYTES - SCL_SEAL_BYTES(0u),
                "WANTED and BUFFER are no longer than a reply may be");
@@ -44,10 +52,15 @@ static void put_hello(const scl_session *s, uint8_t **at)
     put(at, model->replay_capacity, 2);
     put(at, window(s), 1);
     put(at, s->decoder.capacity - SCL_FRAME_OVERHEAD, 2);
+    put(at, scl_crc32(0, &state->config, RESET_BYTES), 4);
     put(at, state->step, 4);
     put(at, state->seen, 4);
+    put(at, state->position, 4);
+    put(at, state->epochs_done, 2);
     put(at, state->tasks_begun, 2);
     put(at, state->task_open, 1);
+    put(at, s->store == NULL ? 0 : s->store->commits, 4);
+    put(at, s->uncommitted, 4);
     for (size_t i = 0; i < SCL_BOARD_NAME_MAX && s->io->board[i] != '\0'; i++)
         put(at, (uint8_t)s->io->board[i], 1);
 }
@@ -106,6 +119,33 @@ static void put_buffer(const scl_session *s, uint32_t first, uint8_t **at)
         put(at, scl_buffer_count(s->learner, (uint8_t)label), 2);
 }
 
+static uint32_t piece_bytes(const scl_session *s, uint32_t offset)
+{
+    const uint32_t left = s->learner->model->state_bytes - offset;
+    return left < SCL_STATE_PIECE ? left : SCL_STATE_PIECE;
+}
+
+static void put_state(const scl_session *s, uint32_t piece, uint8_t **at)
+{
+    const uint32_t offset = piece * SCL_STATE_PIECE;
+    memcpy(*at, (const uint8_t *)s->learner->state + offset, piece_bytes(s, offset));
+    *at += piece_bytes(s, offset);
+}
+
+static void put_store(const scl_session *s, uint8_t **at)
+{
+    const scl_store *store = s->store;
+    put(at, store->commits, 4);
+    put(at, store->every, 4);
+    put(at, s->uncommitted, 4);
+    put(at, store->failed, 4);
+    put(at, store->slots, 4);
+    put(at, store->slot_bytes, 4);
+    put(at, store->flash->sector_bytes, 4);
+    put(at, store->erased, 4);
+    put(at, store->programmed, 4);
+}
+
 static void send(const scl_session *s, uint8_t *wire, const uint8_t *end)
 {
     s->io->write(wire, scl_frame_seal(wire, (size_t)(end - wire) - 1 - SCL_FRAME_HEAD));
@@ -149,6 +189,12 @@ static void send_reply(const scl_session *s, uint8_t seq)
             break;
         case SCL_MSG_BUFFER:
             put_buffer(s, reply->value, &at);
+            break;
+        case SCL_MSG_READ_STATE:
+            put_state(s, reply->value, &at);
+            break;
+        case SCL_MSG_STORE:
+            put_store(s, &at);
             break;
         case SCL_MSG_STATE_HASH:
             put(&at, scl_state_hash(s->learner), 4);
@@ -197,9 +243,41 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
         .ddr_fraction = get_u16(payload + 20),
     };
     scl_err err = scl_reset(s->learner, &config);
-    if (err == SCL_OK)
+    if (err == SCL_OK) {
         s->instructions = 0;
+        s->uncommitted = 0;
+        s->written = 0;
+    }
     return err;
+}
+
+/* Pieces come in order. The first names the network; before it is right nothing is touched. */
+static scl_err write_state(scl_session *s, const uint8_t *payload)
+{
+    scl_learner *learner = s->learner;
+    const uint32_t offset = get_u16(payload) * SCL_STATE_PIECE;
+    const uint32_t head[3] = {get_u32(payload + 2), get_u32(payload + 6), get_u32(payload + 10)};
+    if (offset == 0 ? !scl_is_state_of(learner->model, head) : offset != s->written)
+        return SCL_ERR_STATE;
+    memcpy((uint8_t *)learner->state + offset, payload + 2, piece_bytes(s, offset));
+    s->written = offset + piece_bytes(s, offset);
+    if (s->written < learner->model->state_bytes)
+        return SCL_OK;
+    s->written = 0;
+    s->instructions = 0;
+    s->uncommitted = 0;
+    learner->counters = (scl_counters){0};
+    if (scl_admit(learner) == SCL_OK)
+        return SCL_OK;
+    (void)scl_reset(learner, &learner->model->defaults);
+    return SCL_ERR_STATE;
+}
+
+/* While only a part of a state is there, nothing may work with it. */
+static bool needs_state(uint8_t kind)
+{
+    return kind != SCL_MSG_HELLO && kind != SCL_MSG_STATS && kind != SCL_MSG_RESET &&
+           kind != SCL_MSG_WRITE_STATE && kind != SCL_MSG_STORE;
 }
 
 static scl_err begin_task(scl_session *s, const uint8_t *payload)
@@ -225,12 +303,31 @@ static scl_err wanted(const scl_session *s, uint16_t first)
     return first < s->learner->state->samples ? SCL_OK : SCL_ERR_SAMPLE;
 }
 
+static scl_err commit(scl_session *s)
+{
+    const scl_err err = s->store->commit(s->store);
+    if (err == SCL_OK)
+        s->uncommitted = 0;
+    return err;
+}
+
+/* Commit by itself, as COMMIT has told it. The learning is done and stays so: a failure shows in
+ * the STORE reply. */
+static void commit_if_due(scl_session *s, bool now)
+{
+    const uint32_t every = s->store == NULL ? 0 : s->store->every;
+    if (every > 0 && (now || s->uncommitted >= every))
+        (void)commit(s);
+}
+
 /* value: what the reply is made of. */
 static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_t *value)
 {
     const scl_model *model = s->learner->model;
     uint8_t predicted = 0;
     scl_err err = SCL_OK;
+    if (s->written > 0 && needs_state(kind))
+        return SCL_ERR_STATE;
     switch (kind) {
     case SCL_MSG_RESET:
         return reset(s, payload);
@@ -239,13 +336,20 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
     case SCL_MSG_OBSERVE:
         err = observe(s, payload, &predicted);
         *value = predicted;
+        if (err == SCL_OK) {
+            s->uncommitted++;
+            commit_if_due(s, false);
+        }
         return err;
     case SCL_MSG_REMEMBER:
         return scl_remember(s->learner, (const int8_t *)(payload + 1), payload[0]);
     case SCL_MSG_END_EPOCH:
         return scl_end_epoch(s->learner);
     case SCL_MSG_END_TASK:
-        return scl_end_task(s->learner);
+        err = scl_end_task(s->learner);
+        if (err == SCL_OK)
+            commit_if_due(s, true);
+        return err;
     case SCL_MSG_PREDICT:
         err = scl_predict(s->learner, (const int8_t *)payload, NULL, &predicted, NULL);
         *value = predicted;
@@ -264,6 +368,18 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
     case SCL_MSG_BUFFER:
         *value = payload[0];
         return *value < model->classes ? SCL_OK : SCL_ERR_LABEL;
+    case SCL_MSG_COMMIT:
+        if (s->store == NULL)
+            return SCL_ERR_STORE;
+        s->store->every = get_u32(payload);
+        return commit(s);
+    case SCL_MSG_READ_STATE:
+        *value = get_u16(payload);
+        return *value * SCL_STATE_PIECE <= model->state_bytes ? SCL_OK : SCL_ERR_ARG;
+    case SCL_MSG_WRITE_STATE:
+        return write_state(s, payload);
+    case SCL_MSG_STORE:
+        return s->store == NULL ? SCL_ERR_STORE : SCL_OK;
     default: /* the others only read, which send_reply does */
         return SCL_OK;
     }
@@ -296,6 +412,13 @@ static void take(scl_session *s, size_t payload_bytes)
     if (kind == SCL_MSG_HELLO && check(s, kind, payload_bytes) == SCL_OK) {
         s->expected = seq;
         s->kept = 0;
+        s->open = true;
+    }
+    if (!s->open) {
+        /* What was sent to this board before its power failed is not for the state it has now. */
+        s->link.out_of_order++;
+        send_nak(s, SCL_NAK_CLOSED);
+        return;
     }
     uint8_t behind = (uint8_t)(s->expected - seq);
     if (behind == 0) {
@@ -309,10 +432,10 @@ static void take(scl_session *s, size_t payload_bytes)
     }
 }
 
-void scl_session_init(scl_session *s, scl_learner *learner, const scl_session_io *io,
-                      uint8_t *frame, size_t frame_bytes)
+void scl_session_init(scl_session *s, scl_learner *learner, scl_store *store,
+                      const scl_session_io *io, uint8_t *frame, size_t frame_bytes)
 {
-    *s = (scl_session){.learner = learner, .io = io};
+    *s = (scl_session){.learner = learner, .store = store, .io = io};
     scl_frame_init(&s->decoder, frame, frame_bytes);
 }
 

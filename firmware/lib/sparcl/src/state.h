@@ -5,6 +5,15 @@
 #include "sparcl/numerics.h"
 #include "sparcl/sparcl.h"
 
+/* Do these words, the first three of a state block, name the network and this layout? */
+static inline bool scl_is_state_of(const scl_model *model, const uint32_t *head)
+{
+    return head[0] == SCL_STATE_MAGIC && head[1] == SCL_STATE_VERSION && head[2] == model->hash;
+}
+
+/* Are the settings in their ranges, and is there room for them? SCL_ERR_CONFIG, SCL_ERR_ROOM. */
+scl_err scl_config_check(const scl_model *model, const scl_config *config);
+
 /* The member at `offset` bytes; NULL where the network has no room for it. */
 static inline void *scl_member(const scl_learner *learner, uint32_t offset)
 {

@@ -18,11 +18,14 @@
 /* Bytes of a set of classes: a bit each. */
 #define SCL_CLASS_BYTES(classes) (((classes) + 7u) / 8u)
 
+/* Bytes of the state block that one READ_STATE or WRITE_STATE moves. */
+#define SCL_STATE_PIECE 64u
+
 /* The longest request for samples of `inputs` values: OBSERVE and PREDICT_AMONG with a sample,
- * RESET (22 bytes) and BEGIN_TASK without. */
+ * WRITE_STATE without. */
 #define SCL_MAX_PAYLOAD(inputs, classes)                                                           \
     SCL_FRAME_LARGER((inputs) + SCL_FRAME_LARGER(3u, SCL_CLASS_BYTES(classes)),                    \
-                     SCL_FRAME_LARGER(22u, 6u + SCL_CLASS_BYTES(classes)))
+                     2u + SCL_STATE_PIECE)
 
 /* Bytes of the frame buffer. */
 #define SCL_FRAME_BYTES(inputs, classes) (SCL_FRAME_OVERHEAD + SCL_MAX_PAYLOAD(inputs, classes))

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Raised whenever an old host and a new board could misunderstand each other. */
-#define SCL_PROTOCOL_VERSION 3
+#define SCL_PROTOCOL_VERSION 4
 
 /* A reply has its request's kind and this bit. */
 #define SCL_REPLY 0x80u
@@ -31,7 +31,11 @@
     X(WANTED, 0x0B, 2, 0, 0)                                                                       \
     X(PREDICT_AMONG, 0x0C, 0, 1, 1)                                                                \
     X(LAYER, 0x0D, 1, 0, 0)                                                                        \
-    X(BUFFER, 0x0E, 1, 0, 0)
+    X(BUFFER, 0x0E, 1, 0, 0)                                                                       \
+    X(COMMIT, 0x0F, 4, 0, 0)                                                                       \
+    X(STORE, 0x10, 0, 0, 0)                                                                        \
+    X(READ_STATE, 0x11, 2, 0, 0)                                                                   \
+    X(WRITE_STATE, 0x12, 66, 0, 0)
 
 /* The most samples one WANTED reply tells about, and classes one BUFFER reply: 128 bytes each. */
 #define SCL_WANTED_SAMPLES 1024u
@@ -49,7 +53,8 @@ typedef enum scl_message {
     X(DAMAGED, 1) /* the CRC differs or the stuffing is broken */                                  \
     X(SHORT, 2)   /* too short to be a frame */                                                    \
     X(LONG, 3)    /* longer than the frame buffer */                                               \
-    X(ORDER, 4)   /* whole, but a frame before it is missing */
+    X(ORDER, 4)   /* whole, but a frame before it is missing */                                    \
+    X(CLOSED, 5)  /* whole, but no HELLO came since power-on */
 
 #define SCL_NAK_ENUM(name, value) SCL_NAK_##name = (value),
 typedef enum scl_nak { SCL_NAK_LIST(SCL_NAK_ENUM) } scl_nak;

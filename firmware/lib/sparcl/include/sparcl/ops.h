@@ -45,6 +45,12 @@ void scl_scale_close(scl_scale *scale, uint32_t outputs);
 /* CRC-32 over exponent and counters. */
 uint32_t scl_scale_hash(const scl_scale *scale, uint32_t crc);
 
+/* ---- is a state that came from elsewhere within bounds? (scl_admit) ------ */
+
+bool scl_biases_fit(const int32_t *bias, uint32_t n);
+bool scl_masters_fit(const int16_t *master, uint32_t n);
+bool scl_scale_fits(const scl_scale *scale);
+
 /* ---- where a layer's accumulators go ------------------------------------ */
 
 /* Bytes of the ReLU mask of n outputs. */

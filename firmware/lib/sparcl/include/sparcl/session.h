@@ -5,7 +5,7 @@
  *     static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES)];
  *     static scl_session session;
  *     static const scl_session_io io = {uart_write, instructions, stack_used, "my board", 8};
- *     scl_session_init(&session, &learner, &io, frame, sizeof frame);
+ *     scl_session_init(&session, &learner, NULL, &io, frame, sizeof frame);
  *     for (;;)
  *         scl_session_receive(&session, bytes, uart_read(bytes, sizeof bytes));
  *
@@ -20,6 +20,7 @@
 #include "sparcl/frame.h"
 #include "sparcl/messages.h"
 #include "sparcl/sparcl.h"
+#include "sparcl/store.h"
 
 /* Replies kept so that a repeated frame is answered without acting: the largest
  * window a board can offer. 4 bytes each. */
@@ -56,25 +57,29 @@ typedef struct scl_session_io {
 typedef struct scl_session_reply {
     uint8_t kind; /* of the request */
     int8_t status;
-    uint16_t value; /* the class predicted; of WANTED, LAYER and BUFFER: what was asked for */
+    uint16_t value; /* the class predicted; of what is told in pieces: which was asked for */
 } scl_session_reply;
 
 /* The state of the conversation. Its fields are the session's own. */
 typedef struct scl_session {
     scl_learner *learner;
     const scl_session_io *io;
-    uint64_t instructions; /* spent learning since reset */
+    scl_store *store;      /* NULL: none */
+    uint64_t instructions; /* spent learning since reset or power-on */
+    uint32_t uncommitted;  /* samples observed since the last commit, reset or power-on */
     scl_frame_decoder decoder;
     scl_link_counters link;
     scl_session_reply replies[SCL_WINDOW_MAX]; /* by seq modulo SCL_WINDOW_MAX */
     uint8_t expected;                          /* next sequence number */
+    uint32_t written;                          /* bytes of a state being written, 0: none */
     uint8_t kept;                              /* replies kept, up to expected - 1 */
+    bool open;                                 /* a HELLO came since power-on */
 } scl_session;
 
-/* Serve `learner`, which scl_init has bound to its memory. `frame` has
- * frame_bytes >= SCL_FRAME_BYTES(inputs, classes) bytes; both outlive the session. */
-void scl_session_init(scl_session *session, scl_learner *learner, const scl_session_io *io,
-                      uint8_t *frame, size_t frame_bytes);
+/* Serve `learner`, which scl_init has bound to its memory. `store` is its store, open, or NULL.
+ * `frame` has frame_bytes >= SCL_FRAME_BYTES(inputs, classes) bytes; all outlive the session. */
+void scl_session_init(scl_session *session, scl_learner *learner, scl_store *store,
+                      const scl_session_io *io, uint8_t *frame, size_t frame_bytes);
 
 /* Take the next n bytes that arrived, however they were cut. Returns when every
  * frame they complete has been acted on and answered. */

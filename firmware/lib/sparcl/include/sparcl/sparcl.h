@@ -27,7 +27,7 @@
 #include "sparcl/error.h"
 
 /* Raised whenever generated code and runtime must be rebuilt together. */
-#define SCL_RUNTIME_VERSION 3
+#define SCL_RUNTIME_VERSION 4
 /* Raised whenever the meaning of the state block changes. */
 #define SCL_STATE_VERSION 3
 
@@ -218,6 +218,8 @@ typedef struct scl_model {
     void (*apply)(void *state);
     /* CRC-32 of the layers in canonical order (docs/numerics.md, "State hash"). */
     uint32_t (*hash_layers)(const void *state, uint32_t crc);
+    /* Are the layers and exponents in their ranges (scl_admit)? */
+    bool (*fits)(const void *state);
     /* Parts of the runtime that only some networks have room for: NULL, and not linked, in
      * the others. */
     void (*measure)(struct scl_learner *learner, const int8_t *x, uint8_t label);
@@ -242,6 +244,11 @@ scl_err scl_init(scl_learner *learner, const scl_model *model, void *state, void
  * SCL_ERR_CONFIG for a setting out of its range, SCL_ERR_ROOM for one that needs
  * memory the model was generated without; the state is then untouched. */
 scl_err scl_reset(scl_learner *learner, const scl_config *config);
+
+/* May a state block that came from elsewhere, already in learner's memory, be learnt with? Finds
+ * what would make a later call touch memory it must not, overflow, or never return; what the
+ * state knows is not judged. SCL_ERR_STATE otherwise: then only scl_reset may be called. */
+scl_err scl_admit(const scl_learner *learner);
 
 /* A task is a run of samples between begin and end. Replay starts with the second
  * task, or with the first if samples were remembered before it.

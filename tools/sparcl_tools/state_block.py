@@ -1,0 +1,170 @@
+"""A board's state block, as it lies in its memory, read into the simulated learner."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparcl_mcu.errors import SparclError
+from sparcl_mcu.graph import Node
+from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, Room, TaskInfo
+from sparcl_mcu.learners.schedule import Schedule
+from sparcl_mcu.learners.simulated import SimulatedLearner
+from sparcl_mcu.network import Network
+from sparcl_mcu.sparsity import Mask
+
+from .generate import model_hash
+from .plan import Field, plan
+
+MAGIC, VERSION = 0x534C4353, 3  # SCL_STATE_MAGIC, SCL_STATE_VERSION
+HEAD = struct.Struct("<9I4H5B3x")  # scl_state up to its config
+CONFIG = struct.Struct("<IBb6B5H2x")  # scl_config
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class StateError(SparclError):
+    """A state is damaged, or another network's."""
+
+
+def load(network: Network, room: Room, block: bytes) -> SimulatedLearner:
+    """A simulated learner that goes on where the board with this state block was. Raises StateError."""
+    memory = plan(network, room)
+    if len(block) != memory.state_bytes:
+        raise StateError(f"a state of {network.name!r} has {memory.state_bytes} bytes, this one {len(block)}")
+    magic, version, model, step, seen, position, samples, _, swept, *rest = HEAD.unpack_from(block)
+    epochs, epochs_done, removed, tasks_begun, task_open, gathered, remembered, event, _ = rest
+    expected = model_hash(network, room)
+    if (magic, version, model) != (MAGIC, VERSION, expected):
+        raise StateError(
+            f"this is a state of model {model:08x} in layout {version}; network {network.name!r} with this room is "
+            f"{expected:08x} in layout {VERSION}"
+        )
+    arrays = {field.name: _array(block, field) for field in memory.state[1:]}
+    learner = SimulatedLearner(network, room)
+    settings = _settings(block)
+    learner.reset(settings)
+    learner.step, learner.replay.seen = step, seen
+    learner.tasks_begun, learner.epoch, learner.gathered = tasks_begun, epochs_done, gathered
+    learner.remembered = bool(remembered)
+    bits = np.unpackbits(arrays["task_classes"], bitorder="little", count=network.classes)
+    learner.task_classes = bits.astype(np.bool_)
+    if task_open:
+        learner.task = TaskInfo(tuple(int(c) for c in np.flatnonzero(bits)), samples, epochs)
+    length = samples * epochs if settings.masks_learn else 0
+    windows = learner.masks.windows if settings.sweeps and length else 0
+    learner.schedule = Schedule(length, windows, position, event if length else 1, swept, swept > 0)
+    _load_layers(learner, arrays)
+    _load_replay(learner, arrays)
+    if settings.ddr_fraction and tasks_begun:
+        learner.removal.begin(samples, epochs, settings.ddr_fraction)
+    if room.ddr:
+        counts = arrays["ddr_wrong"]
+        learner.removal.alive[:] = np.unpackbits(arrays["ddr_alive"], bitorder="little", count=room.ddr)
+        learner.removal.counts[:] = np.stack([counts & 15, counts >> 4], 1).ravel()[: room.ddr]
+        learner.removal.removed = removed
+    learner.masks.count()
+    return learner
+
+
+def _array(block: bytes, field: Field) -> NDArray[Any]:
+    """A member of the state block, flat; a scl_scale is three numbers."""
+    kind = field.declaration.split()[0].removesuffix("_t")
+    dtype = np.dtype("<i4") if kind == "scl_scale" else np.dtype(kind).newbyteorder("<")
+    return np.frombuffer(block, dtype, field.bytes // dtype.itemsize, field.offset)
+
+
+def _settings(block: bytes) -> LearnSettings:
+    seed, mantissa, exponent, replay, alpha, beta, single, importance, within, *shares = CONFIG.unpack_from(
+        block, HEAD.size
+    )
+    margin, intra, inter, share, fraction = shares
+    return LearnSettings(
+        seed=seed,
+        lr_mantissa=mantissa,
+        lr_exponent=exponent,
+        replay=Replay(replay),
+        alpha_shift=alpha,
+        beta_shift=beta,
+        single_head_loss=bool(single),
+        margin=margin,
+        importance=Importance(importance),
+        tdm_intra=intra,
+        tdm_inter=inter,
+        dgm_share=share,
+        ddr_fraction=fraction,
+        ddr_within_task=bool(within),
+    )
+
+
+def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
+    masked = {layer.node.name: layer for layer in learner.masks.layers}
+    for node in learner.network.trainable():
+        layer, sparse = learner.layers[node.name], masked.get(node.name)
+        if sparse and f"{node.name}_start" in arrays:
+            sparse.stored[:] = _stored(arrays[f"{node.name}_start"], arrays[f"{node.name}_index"], sparse.stored.shape)
+        blocks = sparse.stored if sparse else None
+        layer.masters[:] = 128  # a weight of 0
+        _unpack(layer.masters, arrays[f"{node.name}_master"], node, blocks)
+        layer.bias[:] = arrays[f"{node.name}_bias"]
+        if learner.room.batch > 1:
+            _unpack(layer.gathered, arrays[f"{node.name}_gathered"], node, blocks)
+            layer.bias_gathered[:] = arrays[f"{node.name}_bias_gathered"]
+        if sparse:
+            at = np.flatnonzero(sparse.stored)
+            if learner.room.slice:
+                sparse.terms[:] = 0
+                sparse.terms.ravel()[at] = arrays[f"{node.name}_terms"][: len(at)]
+            if learner.room.dgm:
+                bits = np.unpackbits(arrays[f"{node.name}_selected"], bitorder="little", count=len(at))
+                sparse.selected[:] = False
+                sparse.selected.ravel()[at] = bits
+            else:
+                sparse.selected[:] = sparse.stored
+    for name, scale in learner.scales.items():
+        if f"{name}_scale" in arrays:
+            scale.exponent, scale.saturated, scale.window = (int(value) for value in arrays[f"{name}_scale"])
+    _load_window(learner, arrays)
+
+
+def _stored(start: NDArray[Any], index: NDArray[Any], shape: tuple[int, ...]) -> Mask:
+    """(groups, columns) of a mask that moves."""
+    stored = np.zeros(shape, np.bool_)
+    for group in range(shape[0]):
+        stored[group, index[start[group] : start[group + 1]]] = True
+    return stored
+
+
+def _unpack(into: NDArray[Any], values: NDArray[Any], node: Node, blocks: Mask | None) -> None:
+    """Weights in storage order into a (rows, fan_in) matrix; blocks: (groups, columns) that are stored, None: all."""
+    if blocks is None:
+        into[:] = values.reshape(into.shape)
+        return
+    rows, cols = node.block
+    tiles = into.reshape(blocks.shape[0], rows, blocks.shape[1], cols)
+    where = np.nonzero(blocks)
+    tiles[where[0], :, where[1], :] = values[: len(where[0]) * rows * cols].reshape(-1, rows, cols)
+
+
+def _load_window(learner: SimulatedLearner, arrays: Arrays) -> None:
+    """What the open importance window has gathered."""
+    schedule = learner.schedule
+    if not schedule.windows or schedule.swept % (1 << schedule.log_steps) == 0:
+        return
+    layer, blocks = learner.masks.slice(schedule.swept >> schedule.log_steps)
+    sums = arrays["importance_sums"].reshape(2, -1)
+    for accumulator in range(2):
+        _unpack(learner.layers[layer.node.name].accumulated[accumulator], sums[accumulator], layer.node, blocks)
+
+
+def _load_replay(learner: SimulatedLearner, arrays: Arrays) -> None:
+    buffer, room = learner.replay, learner.room
+    if room.replay:
+        buffer.x[:] = arrays["replay_x"].reshape(buffer.x.shape)
+        buffer.y[:] = arrays["replay_y"]
+    if room.logits:
+        buffer.logits[:] = arrays["replay_logits"].reshape(-1, learner.network.classes)[: room.replay]
