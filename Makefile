@@ -14,7 +14,7 @@ CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enabl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor results results-operators sizes clean
+.PHONY: help setup demo test lint format doctor bench results results-operators sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ format: setup ## rewrite Python and C in the house style
 
 doctor: setup ## what is installed, what is missing, and the command to get it
 	@$(SPARCL) doctor
+
+bench: setup ## docs/results/bench.md, measured again: instructions of kernels and steps (about 30 minutes)
+	@$(SPARCL) bench
 
 results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes)
 	@$(SPARCL) results digits

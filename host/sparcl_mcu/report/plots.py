@@ -129,6 +129,27 @@ def sparsity(
     return _svg(figure, title)
 
 
+def instructions(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], dense: Sequence[float]) -> str:
+    """Instructions against density: by name the points (density, instructions); `dense`, for each, the dense layer."""
+    figure, axes = _figure(6.4, 3.9)
+    c = _PLACEHOLDERS
+    for (name, points), level, colour in zip(curves, dense, ("replay", "ink", "repeat"), strict=True):
+        x, y = np.array(points).T
+        axes.plot(100 * x, y, color=c[colour], linewidth=2.4, marker="o", markersize=5)
+        axes.axhline(level, color=c[colour], linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            name, (100 * x[-1], y[-1]), xytext=(6, 0), textcoords="offset points", color=c[colour], va="center"
+        )
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, None)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f} k")
+    axes.set_xlabel("density", color=c["muted"])
+    axes.grid(axis="y", color=c["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    return _svg(figure, "Instructions of a sparse layer against density, with those of the dense layer")
+
+
 def arena(steps: Sequence[str], buffers: Sequence[dict[str, Any]], size: int) -> str:
     """Arena buffers as boxes: steps of one training pass to the right, bytes upwards."""
     many = len(steps) > 12
