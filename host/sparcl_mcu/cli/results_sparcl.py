@@ -83,6 +83,8 @@ def _measured(
             run["work_counted"] = work.counted(run)
             if not row.control:
                 run["work_paper"] = work.paper(run, settings)
+            if run["stats"].get("instructions"):
+                run["instructions"] = run["stats"]["instructions"] / run["presented"]
             del run["layers"], run["stats"]  # what is made of them stays
         result["rows"][row.name] = {"against": row.against, "control": row.control, "runs": own}
     return result
@@ -96,7 +98,8 @@ commit. The native board learns; its state is held equal to NumPy's and to every
 `tests/test_sparcl_c.py` and `tests/test_equality.py`. Means with 95 % t-intervals over paired seeds, in % and points.
 *Against*: paired difference to the row named. *Work*: training multiply-accumulates as counted by the board, and by the
 convention of the paper; times less than the table's first row. *State*: weights, masks, indices, accumulators and all
-else that is learnt, without the replay buffer.
+else that is learnt, without the replay buffer. *Instructions*: of a Cortex-M4 (counted by QEMU) for each sample the
+host has, an epoch's over its samples: replay, importance, events and all.
 
 DER++ here is one draw for the logits and one for the label, on a sample at a time; see
 [numerics.md](../numerics.md), "One step".
@@ -110,6 +113,7 @@ def _page(measured: dict[str, Any]) -> str:
 def _section(name: str, found: dict[str, Any]) -> str:
     rows_ = found["rows"]
     first = next(iter(rows_.values()))["runs"]
+    counts = "instructions" in first[0]
     commits = sorted({run["commit"] for row in rows_.values() for run in row["runs"]})
     changed = ", ".join(f"`[{s}] {k} = {v}`" for s, values in found["changed"].items() for k, v in values.items())
     lines = [
@@ -120,8 +124,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
         f"written {found['date']}, measured at {', '.join(commits)}.",
         "",
         "| row | class-il | against | points | board - float twin | task-il | forgetting | data used "
-        "| work, counted | work, paper | state, bytes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| work, counted | work, paper | state, bytes |" + (" instructions | |" if counts else ""),
+        "|---|---|---|---|---|---|---|---|---|---|---|" + ("---|---|" if counts else ""),
     ]
     if _series(found):
         lines[3:3] = ["", f"![Accuracy over sparsity](sparcl_{name}.svg)"]
@@ -143,6 +147,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
             "" if row["control"] else _times(first, runs, "work_paper"),
             f"{runs[0]['state_bytes'] - runs[0]['replay_bytes']:,}",
         ]
+        if counts:
+            cells += [f"{runs[0]['instructions']:,.0f}", _times(first, runs, "instructions")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
