@@ -117,6 +117,10 @@ def test_what_a_board_learnt_travels(small: Path, tmp_path: Path) -> None:
     small.write_text(SMALL + "[board]\ncommit_every = 50\n")
     result, folder = run(small)
     assert result.exit_code == 0, result.output
+    wear = metrics(folder)["flash_wear"]
+    # after the reset and at the end of 5 tasks, none of which has 50 samples
+    assert (wear["commits"], wear["failed"]) == (1 + 5, 0)
+    assert "Flash: 6 commits" in result.output
     learned = tmp_path / "learned.state"
 
     def command(*arguments: str) -> Result:
@@ -227,18 +231,49 @@ def test_a_network_for_other_data_is_refused(small: Path) -> None:
     assert "a sample has 5 values, but network 'digits' takes 64" in result.stderr
 
 
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """`sparcl`, in a session of its own, so that a signal reaches the whole foreground group as from a terminal."""
+    program = [sys.executable, "-c", "from sparcl_mcu.cli.main import main; main()"]
+    return subprocess.Popen(
+        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(small: Path) -> None:
+    small.write_text(SMALL.replace("epochs = 2\nreplay", "epochs = 40\nreplay") + "[board]\ncommit_every = 30\n")
+    whole, reference = run(small)
+    assert whole.exit_code == 0, whole.output
+    out = small.parent / "killed"
+    process = started("run", str(small), "--out", str(out))
+    deadline = time.monotonic() + 120
+    while not [p for p in out.glob("*/progress.json") if json.loads(p.read_text())["replay"]["stages"]]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (folder,) = out.iterdir()
+    assert record.status(folder) == "running"
+    (flash,) = folder.glob("flash.bin")
+    resumed = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert resumed.exit_code == 0, resumed.output
+    assert flash.stat().st_size > 0
+    was, now = metrics(reference), metrics(folder)
+    for changing in ("samples_per_second", "link_bytes"):
+        del was[changing], now[changing]
+    assert now == was
+    again = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert again.exit_code == 2
+    assert "is done" in again.stderr
+    nothing = CliRunner().invoke(app, ["run"])
+    assert "--resume RUN" in nothing.stderr
+    assert "is missing" in CliRunner().invoke(app, ["run", "--resume", str(small.parent)]).stderr
+
+
 def test_ctrl_c_leaves_a_readable_folder_that_says_interrupted(small: Path) -> None:
     out = small.parent / "runs"
     small.write_text(SMALL.replace("epochs = 2", "epochs = 500"))
-    program = [sys.executable, "-c", "from sparcl_mcu.cli.main import main; main()"]
-    # A session of its own, so that the signal reaches the whole foreground group, as a terminal would send it.
-    process = subprocess.Popen(
-        [*program, "run", str(small), "--out", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = started("run", str(small), "--out", str(out))
     deadline = time.monotonic() + 120
     while not list(out.glob("*/link.log")):  # the board is being taught
         assert process.poll() is None, process.communicate()
@@ -250,6 +285,7 @@ def test_ctrl_c_leaves_a_readable_folder_that_says_interrupted(small: Path) -> N
     assert "Traceback" not in stderr
     (folder,) = out.iterdir()
     assert f"{folder} is readable" in stdout
+    assert f"sparcl run --resume {folder}" in stdout
     assert record.status(folder) == "interrupted"
     events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events[0] == "start"

@@ -97,4 +97,7 @@ class ProcessStream:
         else:
             why = f"exit status {status}"
         heard = f": {said[-500:]}" if said else ""
-        return BoardError(f"{self._name} ended ({why}){heard}; what it had learnt is gone: start the run again")
+        return BoardError(
+            f"{self._name} ended ({why}){heard}; what it has not committed is lost: go on with "
+            "sparcl run --resume RUN, or start the run again"
+        )

@@ -14,6 +14,10 @@ from ..config import Config
 Experiment: TypeAlias = Annotated[
     Path, typer.Argument(help="Experiment file, or the folder that holds experiment.toml.")
 ]
+OptionalExperiment: TypeAlias = Annotated[
+    Path | None,
+    typer.Argument(help="Experiment file, or the folder that holds experiment.toml.", show_default=False),
+]
 DataDir: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder of named data sets (.npz); also SPARCL_DATA_DIR.", show_default=False)
 ]

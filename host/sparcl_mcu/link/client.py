@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -85,11 +86,12 @@ class Client:
 
     def reset(self, settings: LearnSettings) -> None:
         """Forget everything learnt, and learn as `settings` say from now on."""
-        s = settings
-        rate = (s.seed, s.lr_mantissa, s.lr_exponent)
-        kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
-        shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
-        self._control(Kind.RESET, RESET.pack(*rate, *kinds, *shares))
+        self._control(Kind.RESET, _packed(settings))
+
+    @staticmethod
+    def settings_crc(settings: LearnSettings) -> int:
+        """What Hello.settings is on a board that learns as `settings` say."""
+        return zlib.crc32(_packed(settings))
 
     def begin_task(self, task: TaskInfo) -> None:
         """Open the next task."""
@@ -254,6 +256,13 @@ class Client:
             f"{self.name} answered {kind.name} with {len(reply)} bytes, which docs/protocol.md does not know; "
             "build and upload the firmware again from this checkout"
         )
+
+
+def _packed(s: LearnSettings) -> bytes:
+    """RESET's payload."""
+    kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
+    shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
+    return RESET.pack(s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares)
 
 
 def _bits(classes: Sequence[int], hello: Hello) -> bytes:
