@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sparcl_mcu import record, state_file
+from sparcl_mcu.boards import BoardError
 from sparcl_mcu.cli import pipeline
 from sparcl_mcu.cli.app import app
 
@@ -156,6 +157,31 @@ def test_seeds_share_a_folder_and_a_summary(small: Path) -> None:
     assert "board - float twin" in result.stdout
     assert (folder / "report.html").is_file()
     assert record.status(folder) == record.status(folder / "seed_1") == "done"
+
+
+def test_boards_share_the_seeds_and_one_that_fails_loses_only_its_own(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pipeline.run
+
+    def unlucky(config: Any, *arguments: Any) -> Any:
+        if config.seed == 1:
+            raise BoardError("it was unplugged")
+        return whole(config, *arguments)
+
+    monkeypatch.setattr(pipeline, "run", unlucky)
+    result, folder = run(small, "--seeds", "3", "--boards", "native:2")
+    assert result.exit_code == 2
+    assert "1 of 3 seeds failed" in result.stderr
+    assert "seed 1 failed: it was unplugged" in result.output
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [one["seed"] for one in summary["seeds"]] == [0, 2]
+    monkeypatch.undo()
+    alone, single = run(small, "--seeds", "1")
+    assert alone.exit_code == 0
+    assert summary["seeds"][0]["acc"] == metrics(single)["acc"]
+    refused, _ = run(small, "--seeds", "2", "--boards", "native")
+    assert "give NAME:COUNT" in refused.stderr
 
 
 def test_a_board_that_computes_something_else_is_a_failed_run(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,15 @@ class ProcessStream:
         self._out.close()
         self._errors.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the child process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the process as a power cut ends a board: at once, whatever it does."""
+        self._process.kill()
+
     def exit_status(self, timeout: float) -> int:
         """Wait for the process to end by itself; raises BoardError when it does not within `timeout` seconds."""
         try:

@@ -32,6 +32,14 @@ Port: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Serial port or URL of a board that runs already, e.g. /dev/ttyACM0.", show_default=False),
 ]
+Ports: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--port",
+        help="Serial port or URL of a board that runs already, e.g. /dev/ttyACM0; several share the seeds.",
+        show_default=False,
+    ),
+]
 
 
 def read(experiment: Path, board: str | None = None, port: str | None = None) -> Config:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ..config import Config
+from ..config import BoardConfig, Config
 from ..errors import SparclError
-from .options import BoardName, DataDir, NetworkFile, OptionalExperiment, Port, read
+from . import crew as share
+from .options import BoardName, DataDir, NetworkFile, OptionalExperiment, Ports, read
 from .ui import TerminalSteps
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ Out = Annotated[Path, typer.Option(help="Folder of run folders.")]
 def run(
     experiment: OptionalExperiment = None,
     board: BoardName = None,
-    port: Port = None,
+    port: Ports = None,
+    crew: Annotated[
+        str | None,
+        typer.Option("--boards", help="Share the seeds over so many boards, e.g. native:4.", show_default=False),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was stopped: its folder.", show_default=False)
     ] = None,
@@ -43,15 +49,17 @@ def run(
     if (experiment is None) == (resume is None):
         raise RunError("name an experiment file, or a run that was stopped with --resume RUN")
     if resume:
-        _go_on(resume, port, console, data_dir)
+        _go_on(resume, port[0] if port else None, console, data_dir)
         return
     assert experiment
-    config = read(experiment, board, port)
+    config = read(experiment, board)
+    boards = share.crew(config.board, crew, port or [])
+    config = dataclasses.replace(config, board=boards[0])
     if seeds == 1:
         folder, measured = one(config, console, out, data_dir, network)
         console.print(_result(measured), markup=False)
     else:
-        folder = several(config, seeds, console, out, data_dir, network)
+        folder = several(config, seeds, console, out, data_dir, network, boards)
     console.print(f"Report: {folder / 'report.html'}", markup=False)
 
 
@@ -113,20 +121,32 @@ def _run_in(folder: RunFolder, config: Config, console: Console, options: pipeli
 
 
 def several(
-    config: Config, seeds: int, console: Console, out: Path, data_dir: Path | None, network: Path | None
+    config: Config,
+    seeds: int,
+    console: Console,
+    out: Path,
+    data_dir: Path | None,
+    network: Path | None,
+    boards: Sequence[BoardConfig] = (),
 ) -> Path:
+    """boards: more than one share the seeds. Raises RunError when a seed failed, after the others are summarised."""
     from .. import report
     from ..record import RunFolder
     from ..summary import summarise
     from . import pipeline
 
     with RunFolder.create(out, f"{config.name}_{seeds}_seeds") as folder:
-        measured = []
-        for seed in range(config.seed, config.seed + seeds):
-            console.print(f"[bold]Seed {seed}[/]")
-            one = dataclasses.replace(config, seed=seed)
-            options = pipeline.Options(data_dir, network)
-            measured.append(pipeline.run(one, folder.child(f"seed_{seed}"), TerminalSteps(console), options))
+        measured, failed = [], dict[int, str]()
+        configs = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
+        options = pipeline.Options(data_dir, network)
+        if len(boards) > 1:
+            shared = share.share(configs, boards, folder, console, options)
+            measured, failed = shared.measured, shared.failed
+        for one in configs if len(boards) < 2 else []:
+            console.print(f"[bold]Seed {one.seed}[/]")
+            measured.append(pipeline.run(one, folder.child(f"seed_{one.seed}"), TerminalSteps(console), options))
+        if not measured:
+            raise RunError(f"every seed failed; the first: {next(iter(failed.values()))}")
         summary = summarise(measured)
         folder.write_json("summary.json", summary)
         folder.write_text("report.html", report.render_summary(folder.path))
@@ -135,6 +155,12 @@ def several(
             console.print(f"  {key:20} {_interval(summary['mean'][key])}")
     for key, value in summary["paired"].items():
         console.print(f"  {key:20} {_interval(value)} (paired)")
+    for seed, error in failed.items():
+        console.print(
+            f"seed {seed} failed: {error}\nGo on with: sparcl run --resume {folder.path}/seed_{seed}", markup=False
+        )
+    if failed:
+        raise RunError(f"{len(failed)} of {seeds} seeds failed; the summary is of the others: {folder.path}")
     return folder.path
 
 

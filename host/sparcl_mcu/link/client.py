@@ -41,15 +41,18 @@ from .transport import Transport
 class Client:
     """The host's end of the link to one board.
 
-    `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. Every
-    method raises LinkError when the board is silent, refuses (RefusedError), or speaks another version. After such an
-    error, or an interruption, the next call opens the conversation again; the board has then learnt a prefix of the
-    samples, and hello().step tells which.
+    `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. `window`: at
+    most so many frames are unanswered, however many the board can take. Every method raises LinkError when the board is
+    silent, refuses (RefusedError), or speaks another version. After such an error, or an interruption, the next call
+    opens the conversation again; the board has then learnt a prefix of the samples, and hello().step tells which.
     """
 
-    def __init__(self, stream: ByteStream, *, log: LinkLog | None = None, timeout: float = 2.0) -> None:
+    def __init__(
+        self, stream: ByteStream, *, log: LinkLog | None = None, timeout: float = 2.0, window: int = 32
+    ) -> None:
         self._stream = stream
         self._transport = Transport(stream, log, timeout)
+        self._window = window
         self._hello: Hello | None = None
 
     @property
@@ -208,7 +211,7 @@ class Client:
 
     def _samples(self, kind: Kind, payloads: Sequence[bytes]) -> list[bytes]:
         """Messages that may be on their way together; the replies without their status."""
-        replies = self._transport.exchange(kind, payloads, self._ready().window)
+        replies = self._transport.exchange(kind, payloads, min(self._ready().window, self._window))
         for index, reply in enumerate(replies):
             self._check(kind, reply, f" of sample {index}")
         return [reply[1:] for reply in replies]
