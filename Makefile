@@ -14,7 +14,7 @@ CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enabl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor results results-operators results-faults sizes clean
+.PHONY: help setup demo test lint format doctor bench results results-operators results-faults sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,13 +56,14 @@ format: setup ## rewrite Python and C in the house style
 doctor: setup ## what is installed, what is missing, and the command to get it
 	@$(SPARCL) doctor
 
-results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes)
-	@$(SPARCL) results digits
+bench: setup ## docs/results/bench.md, measured again: instructions of kernels and steps (about 30 minutes)
+	@$(SPARCL) bench
 
-results-sparcl: setup ## docs/results/sparcl.md, measured again; results-NAME for one of its scenarios
+results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes); sparcl.md drawn from what was run
+	@$(SPARCL) results digits
 	@$(SPARCL) results sparcl
 
-results-%: setup
+results-%: setup ## docs/results/sparcl.md: one of its scenarios measured again (sparcl results sparcl --help names them)
 	@$(SPARCL) results sparcl $*
 
 results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)

@@ -141,6 +141,13 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     assert "with `[data] source = y`, 2 seeds from 0" in page
     assert "| SparCL 0.75 | 75.0 ± 76.24 | dense | +0.00 ± 12.71 | +1.00 ± 0.00 |" in page
     assert "| 0.900 | 4.0x | 4.0x | 4,000 |" in page
+    assert "![Accuracy over sparsity](sparcl_digits.svg)" in page
+    assert results_sparcl._series(found) == {"SparCL": [(0.75, 0.75, pytest.approx(0.7624, abs=1e-4))]}
+    picture = results_sparcl._picture("digits", found)
+    assert picture is not None
+    assert picture.startswith("<svg ")
+    assert ">SparCL<" in picture
+    assert results_sparcl._picture("grid", found | {"rows": {"dense": found["rows"]["dense"]}}) is None
 
 
 def test_the_page_of_faults_is_that_of_its_figures() -> None:

@@ -107,7 +107,13 @@ def results_of(data: DataSet, tasks: Sequence[Task], outcomes: Outcomes) -> dict
         },
         "class_names": list(data.class_names),
         "tasks": [
-            {"classes": list(t.classes), "train": len(t.x_train), "val": len(t.x_val), "test": len(t.x_test)}
+            {
+                "name": t.name,
+                "classes": list(t.classes),
+                "train": len(t.x_train),
+                "val": len(t.x_val),
+                "test": len(t.x_test),
+            }
             for t in tasks
         ],
         "runs": {

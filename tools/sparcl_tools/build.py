@@ -32,6 +32,7 @@ def build(
     model_dir: Path,
     *,
     build_dir: Path | None = None,
+    app: Path | None = None,
     whole_memory: bool = False,
     store: bool = False,
     on_line: Callable[[str], None] = lambda line: None,
@@ -39,10 +40,11 @@ def build(
     """Build board `env` with the model.h and model.c of `model_dir`; returns the program, put beside them.
 
     build_dir: where PlatformIO keeps its objects, by default the checkout's .pio/build, so that another model
-    recompiles only what depends on it. Builds in one folder wait for each other. on_line gets every line PlatformIO
-    says. An emulated board's linker map is put beside the program, too. whole_memory gives such a board all its
-    machine has instead of what the part has that it stands for; it changes nothing on other boards. store: the
-    firmware keeps what was learnt in flash, where the board has some for it.
+    recompiles only what depends on it. app: folder of the program's main file instead of firmware/app. Builds in one
+    folder wait for each other. on_line gets every line PlatformIO says. An emulated board's linker map is put beside
+    the program, too. whole_memory gives such a board all its machine has instead of what the part has that it stands
+    for; it changes nothing on other boards. store: the firmware keeps what was learnt in flash, where the board has
+    some for it.
     Raises BoardError for an unknown board, PioError when PlatformIO is missing, BuildError otherwise: also for a
     program that calculates with floating point.
     """
@@ -63,7 +65,8 @@ def build(
     with _alone(folder):
         # What a failed build left of an earlier model must not pass for its result.
         program.unlink(missing_ok=True)
-        lines = _run(env, model_dir, folder, {"WHOLE_MEMORY": whole_memory, "STORE": store}, on_line)
+        wishes = {"WHOLE_MEMORY": whole_memory, "STORE": store}
+        lines = _run(env, model_dir, folder, app or pio.ROOT / "firmware" / "app", wishes, on_line)
         if not program.is_file():
             raise BuildError(_why(facts, folder / env, lines))
         if facts.reached == "qemu":
@@ -103,8 +106,14 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run(env: str, model_dir: Path, folder: Path, wishes: dict[str, bool], on_line: Callable[[str], None]) -> list[str]:
-    places = {"SPARCL_MODEL_DIR": str(model_dir.resolve()), "PLATFORMIO_BUILD_DIR": str(folder)}
+def _run(
+    env: str, model_dir: Path, folder: Path, app: Path, wishes: dict[str, bool], on_line: Callable[[str], None]
+) -> list[str]:
+    places = {
+        "SPARCL_MODEL_DIR": str(model_dir.resolve()),
+        "PLATFORMIO_BUILD_DIR": str(folder),
+        "PLATFORMIO_SRC_DIR": str(app),
+    }
     process = subprocess.Popen(
         pio.command("run", "--project-dir", str(pio.ROOT), "--environment", env),
         env=pio.environment(**places, **{f"SPARCL_{name}": str(int(wish)) for name, wish in wishes.items()}),

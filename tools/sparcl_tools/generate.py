@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
@@ -22,6 +22,9 @@ from sparcl_mcu.network import Network
 from .layout import Blocks, index_bytes, is_sparse, pack
 from .lower import kernel, lower
 from .plan import HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
+
+if TYPE_CHECKING:
+    import jinja2
 
 RUNTIME_VERSION = 4  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
 MAX_BLOCKS = 65535  # `start` entries are uint16
@@ -43,21 +46,10 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
     `settings` become the defaults of a board that no host configures. Raises GenerateError, and LearnerError for
     settings that `room` has no memory for.
     """
-    import jinja2
-
     room.check(settings)
     _check(network, room)
     program = lower(network, room)
     memory = plan_program(network, program, room)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sparcl_tools"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.filters["array"] = _array
     facts = {
         "version": __version__,
         "runtime_version": RUNTIME_VERSION,
@@ -77,8 +69,24 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     for name in ("model.h", "model.c"):
-        _write(out_dir / name, environment.get_template(f"{name}.j2").render(facts))
+        write(out_dir / name, templates().get_template(f"{name}.j2").render(facts))
     return memory
+
+
+def templates() -> jinja2.Environment:
+    """The skeletons of generated code; their filter `array` makes a C initialiser."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sparcl_tools"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["array"] = _array
+    return environment
 
 
 def _check(network: Network, room: Room) -> None:
@@ -202,7 +210,8 @@ def _array(values: Iterable[int]) -> str:
     return "\n".join([*lines, line])
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """A file that is already as it should be keeps its time stamp."""
     if path.exists() and path.read_text() == text:
         return
     part = path.with_name(path.name + ".part")

@@ -14,7 +14,19 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import SparclError
-from . import look, make, plan, reference, results_digits, results_faults, results_operators, results_sparcl, run, state
+from . import (
+    bench,
+    look,
+    make,
+    plan,
+    reference,
+    results_digits,
+    results_faults,
+    results_operators,
+    results_sparcl,
+    run,
+    state,
+)
 
 _SPACE = "free some disk space, or write to another disk"
 _RIGHTS = "choose a file or folder that you may use"
@@ -64,6 +76,7 @@ app.command("push")(state.push)
 app.command("reference")(reference.reference)
 app.command("report")(look.report)
 app.command("boards")(look.boards)
+app.command("bench")(bench.bench)
 app.command("doctor")(look.doctor)
 app.command("demo")(run.demo)
 app.add_typer(results, name="results")

@@ -7,6 +7,7 @@ interrupted or repeated command only runs what is missing.
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..errors import SparclError
-from ..summary import spread
+from ..summary import interval, spread
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
 from .sparcl_scenarios import SCENARIOS, Scenario, configured
@@ -27,7 +28,9 @@ class ResultsError(SparclError):
 
 
 def sparcl(
-    scenarios: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(SCENARIOS)}; default: all.")] = None,
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(SCENARIOS)}; none: draw page and pictures again.")
+    ] = None,
     data_dir: DataDir = None,
     first_seed: Annotated[int, typer.Option(help="Tests use seeds from 0, choices 100 to 104.")] = 0,
     count: Annotated[int, typer.Option("--seeds", help="Seeds; 0: as many as the scenario wants.")] = 0,
@@ -41,21 +44,30 @@ def sparcl(
     out.mkdir(parents=True, exist_ok=True)
     file = out / "sparcl.json"
     measured = json.loads(file.read_text()) if file.exists() else {}
-    for name in scenarios or list(SCENARIOS):
+    for name in scenarios or []:
         if name not in SCENARIOS:
             raise ResultsError(f"there is no scenario {name!r}; known are {', '.join(SCENARIOS)}")
+    for name in scenarios or []:
         scenario = SCENARIOS[name]
         console.print(f"[bold]{name}[/]")
         config = configured(read(ROOT / "examples" / scenario.example), scenario.change)
         several = range(first_seed, first_seed + (count or scenario.seeds))
-        measured[name] = _measured(scenario, config, several, data_dir, kept, console)
+        measured[name] = _measured(name, scenario, config, several, data_dir, kept, console)
         file.write_text(json.dumps(measured, indent=1) + "\n")
-        (out / "sparcl.md").write_text(_page(measured))
+        _draw(measured, out)
+    _draw(measured, out)
     console.print(f"Written: {out / 'sparcl.md'}, sparcl.json", markup=False)
 
 
+def _draw(measured: dict[str, Any], out: Path) -> None:
+    (out / "sparcl.md").write_text(_page(measured))
+    for name, found in measured.items():
+        if picture := _picture(name, found):
+            (out / f"sparcl_{name}.svg").write_text(picture)
+
+
 def _measured(
-    scenario: Scenario, config: Config, wanted: range, data_dir: Path | None, kept: Path, console: Console
+    name: str, scenario: Scenario, config: Config, wanted: range, data_dir: Path | None, kept: Path, console: Console
 ) -> dict[str, Any]:
     from .. import prepare, work
 
@@ -67,7 +79,7 @@ def _measured(
     found = run_all(runs, data_dir, kept, console)
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "command": "sparcl results sparcl",
+        "command": f"sparcl results sparcl {name}",
         "example": scenario.example,
         "changed": scenario.change,
         "first_seed": wanted.start,
@@ -80,6 +92,8 @@ def _measured(
             run["work_counted"] = work.counted(run)
             if not row.control:
                 run["work_paper"] = work.paper(run, settings)
+            if run["stats"].get("instructions"):
+                run["instructions"] = run["stats"]["instructions"] / run["presented"]
             del run["layers"], run["stats"]  # what is made of them stays
         result["rows"][row.name] = {"against": row.against, "control": row.control, "runs": own}
     return result
@@ -88,12 +102,13 @@ def _measured(
 _HEAD = """\
 # SparCL on the board
 
-Written by `sparcl results sparcl` (`make results-sparcl`), one scenario after another; each says when and at which
+Written by `sparcl results sparcl NAME` (`make results-NAME`), one scenario after another; each says when and at which
 commit. The native board learns; its state is held equal to NumPy's and to every emulated core's by
 `tests/test_sparcl_c.py` and `tests/test_equality.py`. Means with 95 % t-intervals over paired seeds, in % and points.
 *Against*: paired difference to the row named. *Work*: training multiply-accumulates as counted by the board, and by the
 convention of the paper; times less than the table's first row. *State*: weights, masks, indices, accumulators and all
-else that is learnt, without the replay buffer.
+else that is learnt, without the replay buffer. *Instructions*: of a Cortex-M4 (counted by QEMU) for each sample the
+host has, an epoch's over its samples: replay, importance, events and all.
 
 DER++ here is one draw for the logits and one for the label, on a sample at a time; see
 [numerics.md](../numerics.md), "One step".
@@ -107,6 +122,7 @@ def _page(measured: dict[str, Any]) -> str:
 def _section(name: str, found: dict[str, Any]) -> str:
     rows_ = found["rows"]
     first = next(iter(rows_.values()))["runs"]
+    counts = "instructions" in first[0]
     commits = sorted({run["commit"] for row in rows_.values() for run in row["runs"]})
     changed = ", ".join(f"`[{s}] {k} = {v}`" for s, values in found["changed"].items() for k, v in values.items())
     lines = [
@@ -117,9 +133,11 @@ def _section(name: str, found: dict[str, Any]) -> str:
         f"written {found['date']}, measured at {', '.join(commits)}.",
         "",
         "| row | class-il | against | points | board - float twin | task-il | forgetting | data used "
-        "| work, counted | work, paper | state, bytes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| work, counted | work, paper | state, bytes |" + (" instructions | |" if counts else ""),
+        "|---|---|---|---|---|---|---|---|---|---|---|" + ("---|---|" if counts else ""),
     ]
+    if _series(found):
+        lines[3:3] = ["", f"![Accuracy over sparsity](sparcl_{name}.svg)"]
     for label, row in rows_.items():
         runs = row["runs"]
         against = row["against"]
@@ -138,8 +156,40 @@ def _section(name: str, found: dict[str, Any]) -> str:
             "" if row["control"] else _times(first, runs, "work_paper"),
             f"{runs[0]['state_bytes'] - runs[0]['replay_bytes']:,}",
         ]
+        if counts:
+            cells += [f"{runs[0]['instructions']:,.0f}", _times(first, runs, "instructions")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _series(found: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:
+    """Of the rows named "... 0.75": (sparsity, mean, half of the interval) by the name before it."""
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    for label, row in found["rows"].items():
+        if match := re.fullmatch(r"(.+) (0\.\d\d)", label):
+            of = interval([run["acc"] for run in row["runs"]])
+            series.setdefault(match[1], []).append(
+                (float(match[2]), float(of["mean"] or 0), float(of["half_width"] or 0))
+            )
+    return series
+
+
+def _picture(name: str, found: dict[str, Any]) -> str | None:
+    """Accuracy over sparsity as SVG, where a table has it."""
+    from ..report import plots
+
+    series, levels = _series(found), {}
+    if not series:
+        return None
+    for label, row in found["rows"].items():
+        if label.startswith("dense"):
+            levels[label.split(":")[0].removesuffix(", two updates a step")] = sum(r["acc"] for r in row["runs"]) / len(
+                row["runs"]
+            )
+    shown = [mean - half for points in series.values() for _, mean, half in points]
+    lowest = max(0.0, min(*shown, *(v for k, v in levels.items() if "naive" not in k)) - 0.05)
+    levels = {k: v for k, v in levels.items() if v > lowest}
+    return plots.standalone(plots.sparsity(series, levels, lowest, f"{name}: class-il accuracy over sparsity"))
 
 
 def _times(first: list[dict[str, Any]], runs: list[dict[str, Any]], key: str) -> str:

@@ -1,4 +1,4 @@
-"""Many runs of many configurations on the native board, two at a time, each kept in a file when it ends.
+"""Many runs of many configurations on native or emulated boards, two at a time, each kept in a file when it ends.
 
 An interrupted command goes on where it stopped. With `twin`, the float twin learns the same stream beside the board.
 """
@@ -86,7 +86,7 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
     stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
     memory = generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)
-    client = Client(boards.open_board(facts, build(facts.name, model_dir)), timeout=60.0)
+    client = Client(boards.open_board(facts, build(facts.name, model_dir, whole_memory=True)), timeout=60.0)
     try:
         board = BoardLearner(client, net, expected_model_hash=model_hash(net, room))
         if run.control:

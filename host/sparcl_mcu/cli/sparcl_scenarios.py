@@ -155,6 +155,15 @@ def _width(inputs: int, weights_bytes: int) -> int:
     return h
 
 
+def chip_rows(dense: Change) -> list[Row]:
+    """Dense DER++ and SparCL-DER++, for what they cost on a chip."""
+    return [
+        *_dense_rows(dense)[:1],
+        *(Row(f"SparCL, sparsity {1 - density:.2f}", sparse(density)) for density in PAPER_Q),
+    ]
+
+
+CHIP: Change = {"board": {"name": "qemu_m4"}, "data": {"samples_per_task": 100}}
 SEQUENTIAL: Change = {"data": {"tasks": None, "classes_per_task": 2}, "pretrain": {"shipped": False}}
 MNIST = merged(SEQUENTIAL, {"data": {"source": "mnist"}})
 WORDS = [["down", "go", "_silence_", "_unknown_"], ["left", "no"], ["off", "on"], ["right", "stop"], ["up", "yes"]]
@@ -190,5 +199,7 @@ SCENARIOS = {
         "base_fashion_mlp", 10, {"data": {"pool": 2}}, rows=lambda dense: equal_bytes_rows(196)
     ),
     "har_persons": Scenario("har_persons", 10),
+    "chip_mlp": Scenario("base_fashion_mlp", 1, CHIP, rows=chip_rows),
+    "chip_cnn": Scenario("base_fashion_mlp", 1, merged(CHIP, CNN_S), rows=chip_rows),
     "blocks": Scenario("base_fashion_mlp", 10, rows=block_rows),
 }

@@ -19,6 +19,7 @@ class Task:
     """One task. x_*: (n, ...) as in the data set; y_*: uint8 (n,), labels among `classes`.
 
     Validation samples are cut from the data set's training part; every choice is made on them, never on the test part.
+    name: whose samples they are, where classes do not tell tasks apart.
     """
 
     classes: tuple[int, ...]
@@ -28,6 +29,7 @@ class Task:
     y_val: NDArray[np.uint8]
     x_test: Array
     y_test: NDArray[np.uint8]
+    name: str = ""
 
 
 def consecutive(data: DataSet, classes_per_task: int) -> tuple[tuple[int, ...], ...]:
@@ -192,5 +194,5 @@ def _recorded(data: DataSet, whose: str, own: NDArray[np.bool_], recording: Arra
         for part in (order[: late - 1], order[late - 1 : late], order[late:])
     )
     train = _some(train, data, samples)
-    parts = [array[part] for part in (train, val, test) for array in (data.x_train, data.y_train)]
-    return Task(tuple(range(data.classes)), *parts)
+    x, y = data.x_train, data.y_train
+    return Task(tuple(range(data.classes)), x[train], y[train], x[val], y[val], x[test], y[test], whose)

@@ -96,6 +96,60 @@ def accuracy(
     return _svg(figure, "Accuracy on the classes seen so far, after each task")
 
 
+def sparsity(
+    series: dict[str, list[tuple[float, float, float]]], levels: dict[str, float], lowest: float, title: str
+) -> str:
+    """Accuracy over sparsity (fractions): of each series its points (sparsity, mean, half of an interval); levels go
+    from side to side. Up to three of either."""
+    figure, axes = _figure(6.4, 3.9)
+    c = _PLACEHOLDERS
+    styles = zip(("replay", "repeat", "muted"), ("-", "--", ":"), series.items(), strict=False)
+    for shift, (colour, style, (name, points)) in enumerate(styles):
+        x, mean, half = (np.array(column) for column in zip(*points, strict=True))
+        axes.errorbar(
+            x + 0.004 * (shift - 1),
+            100 * mean,
+            100 * half,
+            color=c[colour],
+            linestyle=style,
+            linewidth=2.2,
+            marker="o",
+            markersize=5,
+            capsize=3,
+            label=name,
+        )
+    for dashes, (name, value) in zip(((1, 0), (6, 3), (1, 2)), levels.items(), strict=False):
+        axes.axhline(100 * value, color=c["ink"], linewidth=1.1, linestyle=(0, dashes), label=name)
+    axes.set_xlabel("sparsity", color=c["muted"])
+    axes.set_ylim(100 * lowest, 100)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.grid(axis="y", color=c["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, labelcolor=c["ink"], loc="lower left", fontsize=10)
+    return _svg(figure, title)
+
+
+def instructions(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], dense: Sequence[float]) -> str:
+    """Instructions against density: by name the points (density, instructions); `dense`, for each, the dense layer."""
+    figure, axes = _figure(6.4, 3.9)
+    c = _PLACEHOLDERS
+    for (name, points), level, colour in zip(curves, dense, ("replay", "ink", "repeat"), strict=True):
+        x, y = np.array(points).T
+        axes.plot(100 * x, y, color=c[colour], linewidth=2.4, marker="o", markersize=5)
+        axes.axhline(level, color=c[colour], linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            name, (100 * x[-1], y[-1]), xytext=(6, 0), textcoords="offset points", color=c[colour], va="center"
+        )
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, None)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f} k")
+    axes.set_xlabel("density", color=c["muted"])
+    axes.grid(axis="y", color=c["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    return _svg(figure, "Instructions of a sparse layer against density, with those of the dense layer")
+
+
 def arena(steps: Sequence[str], buffers: Sequence[dict[str, Any]], size: int) -> str:
     """Arena buffers as boxes: steps of one training pass to the right, bytes upwards."""
     many = len(steps) > 12

@@ -25,7 +25,7 @@ def render(folder: Path) -> str:
     try:
         runs = {name: np.array(run["test_accuracy"]) for name, run in results["runs"].items()}
         names = results["class_names"]
-        classes = [[names[c] for c in task["classes"]] for task in results["tasks"]]
+        labels = _labels(results)
         watched = results["watched"]
         pictures = plots.images([w["values"] for w in watched]) if _is_image(watched[0]["values"]) else None
         return _page(
@@ -38,13 +38,14 @@ def render(folder: Path) -> str:
             versions=read_json(folder, "versions.json"),
             config=_text(folder, "config.resolved.toml"),
             names=names,
-            listed=[", ".join(each) for each in classes],
+            listed=[", ".join(each) for each in labels],
             watched=watched,
             pictures=pictures,
             columns=[_values(w["values"]) for w in watched],
+            by_domain=all(task["name"] for task in results["tasks"]),
             heat=runs["replay"].tolist(),
             ram=_shares(plan["rows"]),
-            accuracy_plot=_accuracy_plot(runs, classes),
+            accuracy_plot=_accuracy_plot(runs, labels),
             arena_plot=plots.arena(plan["steps"], plan["arena"], plan["arena_bytes"]),
         )
     except (KeyError, IndexError, TypeError) as error:
@@ -58,10 +59,14 @@ def accuracy_picture(folder: Path) -> str:
     from . import plots
 
     results = read_json(folder, "results.json")
-    names = results["class_names"]
-    classes = [[names[c] for c in task["classes"]] for task in results["tasks"]]
     runs = {name: np.array(run["test_accuracy"]) for name, run in results["runs"].items()}
-    return plots.standalone(_accuracy_plot(runs, classes))
+    return plots.standalone(_accuracy_plot(runs, _labels(results)))
+
+
+def _labels(results: dict[str, Any]) -> list[list[str]]:
+    """What a reader knows each task by: its name, or its classes."""
+    names = results["class_names"]
+    return [[task["name"]] if task["name"] else [names[c] for c in task["classes"]] for task in results["tasks"]]
 
 
 def _accuracy_plot(runs: dict[str, Any], classes: list[list[str]]) -> str:
@@ -116,7 +121,9 @@ def _values(values: Any) -> str:
 
 
 def _ticks(tasks: list[list[str]]) -> list[str]:
-    """Labels under the plot: the classes each task added, as far as there is room for them."""
+    """Labels under the plot: the classes each task added, or its name, as far as there is room."""
+    if len(tasks) > 8:
+        return [str(j) for j in range(len(tasks))]
     if all(len(", ".join(names)) <= 8 for names in tasks):
         added = [", ".join(names) for names in tasks]
     elif all(len(names) <= 3 and max(map(len, names)) <= 14 for names in tasks):

@@ -1,0 +1,256 @@
+"""`sparcl bench`: instructions of every kernel and of whole training steps, counted on emulated cores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+CHIP = "qemu_m4"  # measured at every density; the others at some
+BOARDS = (CHIP, "qemu_m0plus", "qemu_m3", "qemu_m33", "qemu_m55", "qemu_rv32")
+OTHERS = (0.25, 0.1)
+
+Rows = list[dict[str, Any]]
+
+
+def bench(
+    boards: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(BOARDS)}; default: all.")] = None,
+    only: Annotated[str, typer.Option(help="Only what has this text in its name; the other rows stay.")] = "",
+    kept: Annotated[Path, typer.Option(help="Folder of the programs.")] = Path("build/bench"),
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results"),
+) -> None:
+    """Count instructions, check every output against NumPy, write bench.json, bench.md and bench.svg (30 minutes)."""
+    from sparcl_tools import bench_kernels, bench_steps
+
+    from ..report import plots
+
+    console = Console(highlight=False, soft_wrap=True)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "bench.json"
+    found: Rows = json.loads(file.read_text()) if file.exists() else []
+    for board in boards or BOARDS:
+        for layer in bench_kernels.LAYERS:
+            if only in layer.name:
+                densities = bench_kernels.DENSITIES if board == CHIP else OTHERS
+                folder = kept / board / layer.name.replace(" ", "_").replace(",", "")
+                found = merged(found, bench_kernels.measure(board, layer, folder, densities, console.print))
+        for step in bench_steps.STEPS:
+            for density in step.densities:
+                if only in f"step {step.name}" and (board == CHIP or density in step.elsewhere):
+                    folder = kept / board / f"{step.name}_{step.block}_{density}".replace(" ", "_")
+                    found = merged(found, [bench_steps.measure(board, step, density, folder, console.print)])
+        file.write_text(json_text(found))
+    (out / "bench.md").write_text(page(found))
+    (out / "bench.svg").write_text(plots.standalone(plots.instructions(*curves(found)), 860))
+    console.print(f"Written: {out / 'bench.md'}, bench.json, bench.svg", markup=False)
+
+
+def merged(rows: Rows, new: list[Any]) -> Rows:
+    """Rows with those of `new` (bench_kernels.Row) put in place of the ones they measure again, or behind them."""
+    by_key = {key(row): row for row in rows}
+    for row in new:
+        by_key[key(vars(row))] = dict(vars(row))
+    return list(by_key.values())
+
+
+def key(row: dict[str, Any]) -> tuple[str, str, str, float]:
+    """What a row measures."""
+    return row["core"], row["what"], row["block"], row["density"]
+
+
+def json_text(rows: Rows) -> str:
+    """A line a row, so that a change of one figure is a change of one line."""
+    return "[\n" + ",\n".join(" " + json.dumps(row) for row in rows) + "\n]\n"
+
+
+# ---- the page
+
+DENSE, CONV32, CONV64 = "dense 784x128", "conv 3x3 32-32, 16x16", "conv 3x3 64-64, 8x8"
+CONVOLUTIONS, DEPTHWISE = (CONV32, CONV64), "depthwise 3x3 64, 25x5"
+PHASES = ("forward", "input gradient", "weight update")
+CMSIS = {DENSE: 194_600, CONV32: 4_542_360, CONV64: 4_155_320}  # dense int8 forward, counted the same way
+FLOAT_STEP = 1_131_800  # the MLP's step in plain float32 C with the update fused, on the same core
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of bench.json."""
+
+    what: str
+    block: str
+    density: float
+    column: str = "instructions"
+    core: str = "m4"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The sum of some figures, or what share it is of another, is to be at most `limit`."""
+
+    what: str
+    limit: float
+    cells: tuple[Cell, ...]
+    of: Cell | None = None
+
+    def measured(self, rows: Rows) -> float | None:
+        """None where a figure is missing."""
+        by_key = {key(row): row for row in rows}
+        wanted = [*self.cells, *([self.of] if self.of else [])]
+        if any((cell.core, cell.what, cell.block, cell.density) not in by_key for cell in wanted):
+            return None
+        found = [float(by_key[c.core, c.what, c.block, c.density][c.column]) for c in wanted]
+        return sum(found[:-1]) / found[-1] if self.of else sum(found)
+
+
+def _targets() -> Iterator[Target]:
+    for what, limit in (("forward", 1.94), ("forward, frozen", 1.3)):
+        yield Target(f"{DENSE} {what}, per MAC", limit, (Cell(f"{DENSE} {what}", "dense", 1.0, "per_mac"),))
+    for density, times in ((0.5, 1.5), (0.25, 3), (0.1, 7), (0.05, 12)):
+        cell = Cell(f"{DENSE} forward", "4x1", density)
+        yield Target(f"{cell.what} at {density:.0%}, 4x1", CMSIS[DENSE] / times, (cell,))
+    for layer in CONVOLUTIONS:
+        for block, density, times in (("dense", 1.0, 1), ("1x4", 0.25, 4), ("1x4", 0.1, 8.5)):
+            cell = Cell(f"{layer} forward", block, density)
+            yield Target(f"{cell.what} at {density:.0%}, {block}", CMSIS[layer] / times, (cell,))
+        for density, times in ((0.25, 2.7), (0.1, 6)):
+            cell = Cell(f"{layer} forward", "1x1", density)
+            yield Target(f"{cell.what} at {density:.0%}, 1x1", CMSIS[layer] / times, (cell,))
+    yield Target("depthwise 3x3 forward, per MAC", 6.3, (Cell(f"{DEPTHWISE} forward", "dense", 1.0, "per_mac"),))
+    for density, limit in ((1.0, 800_000), (0.25, 210_000), (0.1, 100_000), (0.05, 62_000)):
+        cell = Cell("step mlp-784-128-10", "dense" if density == 1 else "4x1", density)
+        yield Target(f"{cell.what} at {density:.0%}", limit, (cell,))
+    for layer in CONVOLUTIONS:
+        for block in ("1x4", "4x1"):
+            cells = tuple(Cell(f"{layer} {phase}", block, 0.25, "per_nonzero") for phase in PHASES)
+            yield Target(f"{layer}, all three phases at 25 %, {block}, per nonzero", 6.0, cells)
+    update = f"{DENSE} weight update"
+    yield Target(f"{update} at 10 %, 4x1, per weight", 4.6, (Cell(update, "4x1", 0.1, "per_nonzero"),))
+    for share in (0.8, 0.5, 0.2):
+        cell, whole = Cell(f"{update}, {share:.0%} selected", "4x1", 0.25), Cell(update, "4x1", 0.25)
+        yield Target(f"{cell.what} at 25 %, 4x1, share of its cost when all learn", 1.15 * share, (cell,), whole)
+    on_m55 = Cell(f"{DENSE} forward", "dense", 1.0, "per_mac", "m55")
+    yield Target(f"Cortex-M55: {on_m55.what}, per MAC", 0.74, (on_m55,))
+
+
+_PAGE = """\
+# Instructions
+
+Written {date} by `sparcl bench` (`make bench`). *Instructions*, not cycles, counted by QEMU (`-icount`) around one
+call; the compiler is gcc at the flags of platformio.ini. Inputs, errors and outputs of a kernel's case are all
+nonzero; what every case wrote was equal to NumPy's, and a step's state as well (`tools/sparcl_tools/bench_*.py`).
+*Per nonzero* divides by the stored multiply-accumulates, *per MAC* by those of the dense layer. A step is forward,
+loss, backward and update of one sample, at batch 1, with its share of what every 64th step costs that counts what
+updates do. All figures: [bench.json](bench.json). `tests/test_bench.py` fails where some of them grow by more than 2 %.
+
+![Instructions against density; the dashed line is the dense layer]({svg})
+
+Forward, input gradient and update of the 784x128 layer on the Cortex-M4, 4x1 blocks. Dashed: the same layer dense.
+{break_even}
+
+## Targets
+
+CMSIS-NN, counted the same way on the same core, takes {cmsis}.
+The float32 control of the step, plain C with the update fused, takes {float_step:,}.
+
+| what, Cortex-M4 unless said | target: at most | measured | met |
+|---|---|---|---|
+{targets}
+
+## Whole steps, Cortex-M4
+
+| step | block | density | instructions | per nonzero | per MAC | flash, bytes | RAM, bytes |
+|---|---|---|---|---|---|---|---|
+{steps}
+
+## Kernels, Cortex-M4, per nonzero
+
+{kernels}
+
+## Other cores, per nonzero (steps: instructions)
+
+{others}
+"""
+
+
+def page(rows: Rows) -> str:
+    """docs/results/bench.md."""
+    lines = []
+    for target in _targets():
+        measured = target.measured(rows)
+        if measured is not None:
+            shown = [f"{value:,.0f}" if target.limit > 1000 else f"{value:.2f}" for value in (target.limit, measured)]
+            met = "yes" if measured <= target.limit else "**no**"
+            lines.append(f"| {target.what} | {shown[0]} | {shown[1]} | {met} |")
+    steps = [
+        f"| {row['what'].removeprefix('step ')} | {row['block']} | {row['density']:.0%} | {row['instructions']:,} "
+        f"| {row['per_nonzero']} | {row['per_mac']} | {row['flash_bytes']:,} | {row['ram_bytes']:,} |"
+        for row in rows
+        if row["core"] == "m4" and row["what"].startswith("step ")
+    ]
+    return _PAGE.format(
+        date=time.strftime("%Y-%m-%d"),
+        svg="bench.svg",
+        break_even=_break_even(rows),
+        cmsis=", ".join(f"{count:,} for {layer}" for layer, count in CMSIS.items()),
+        float_step=FLOAT_STEP,
+        targets="\n".join(lines),
+        steps="\n".join(steps),
+        kernels=_kernels([row for row in rows if row["core"] == "m4"]),
+        others=_others(rows),
+    )
+
+
+def _kernels(rows: Rows) -> str:
+    """A table of what against block and density."""
+    kernels = [row for row in rows if not row["what"].startswith("step ")]
+    columns = sorted({(row["block"], row["density"]) for row in kernels}, key=lambda c: (c[0] != "dense", c[0], -c[1]))
+    names = list(dict.fromkeys(row["what"] for row in kernels))
+    cells = {(row["what"], row["block"], row["density"]): row["per_nonzero"] for row in kernels}
+    head = "| kernel | " + " | ".join(f"{block} {density:.0%}" for block, density in columns) + " |"
+    body = [
+        f"| {name} | " + " | ".join(f"{cells[name, *c]:.2f}" if (name, *c) in cells else "" for c in columns) + " |"
+        for name in names
+    ]
+    return "\n".join([head, "|" + "---|" * (len(columns) + 1), *body])
+
+
+def _others(rows: Rows) -> str:
+    cores = [board.removeprefix("qemu_") for board in BOARDS]
+    cells = {key(row): row for row in rows}
+    names = dict.fromkeys(key(row)[1:] for row in rows if row["core"] != "m4")
+    lines = []
+    for what, block, density in names:
+        column, form = ("instructions", ",") if what.startswith("step ") else ("per_nonzero", ".2f")
+        found = [cells.get((core, what, block, density)) for core in cores]
+        shown = " | ".join(format(row[column], form) if row else "" for row in found)
+        lines.append(f"| {what} | {block} {density:.0%} | {shown} |")
+    return "\n".join(["| what | block, density | " + " | ".join(cores) + " |", "|" + "---|" * (len(cores) + 2), *lines])
+
+
+def curves(rows: Rows) -> tuple[list[tuple[str, list[tuple[float, float]]]], list[float]]:
+    """For the plot: by phase the points (density, instructions) of the 784x128 layer in 4x1 blocks; of each, dense."""
+    of_layer = {key(row)[1:]: row["instructions"] for row in rows if row["core"] == "m4"}
+    lines, dense = [], []
+    for phase in PHASES:
+        what = f"{DENSE} {phase}"
+        points = [(density, n) for (name, block, density), n in of_layer.items() if name == what and block == "4x1"]
+        if points and (what, "dense", 1.0) in of_layer:
+            lines.append((phase, sorted(points)))
+            dense.append(of_layer[what, "dense", 1.0])
+    return lines, dense
+
+
+def _break_even(rows: Rows) -> str:
+    """Where the line through the points of a phase meets the dense layer."""
+    said = []
+    for (phase, points), dense in zip(*curves(rows), strict=True):
+        (x0, y0), (x1, y1) = points[0], points[-1]
+        at = x0 + (dense - y0) * (x1 - x0) / (y1 - y0)
+        said.append(f"{phase} {at:.0%}")
+    return f"Break-even with our own dense kernel at density: {', '.join(said)}." if said else ""

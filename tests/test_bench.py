@@ -1,0 +1,96 @@
+"""The bench: some of docs/results/bench.json measured again, and what its page says."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+
+from helpers import REPO
+from programs import need
+from sparcl_mcu.cli import bench
+from sparcl_tools import bench_kernels, bench_steps, elf, sizes
+from sparcl_tools.bench_kernels import BenchError, Row
+
+ACCEPTED = REPO / "docs/results/bench.json"
+BOARD = "qemu_m4"
+MORE = 1.02  # growth that has to be accepted, by running the bench again
+
+
+def accepted() -> dict[tuple[str, str, str, float], int]:
+    return {bench.key(row): row["instructions"] for row in json.loads(ACCEPTED.read_text())}
+
+
+def check(rows: list[Row], program: Path) -> None:
+    """No row may have grown, nor be missing. Figures of another compiler are not compared."""
+    was = sizes.load(REPO / "docs/results/sizes.json")["digits on qemu_m4"].compiler
+    if elf.compiler(program) != was:
+        warnings.warn(f"instructions are not compared: {elf.compiler(program)!r} here, {was!r} then", stacklevel=1)
+        return
+    old = accepted()
+    grown = {
+        bench.key(vars(row)): (old[bench.key(vars(row))], row.instructions)
+        for row in rows
+        if row.instructions > MORE * old[bench.key(vars(row))]
+    }
+    assert not grown, "more instructions than in docs/results/bench.json; if it has to be: make bench"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("layer", [bench_kernels.LAYERS[n] for n in (0, 1, 4, 5)], ids=lambda layer: layer.name)
+def test_kernels_cost_what_they_did(layer: bench_kernels.Layer, tmp_path: Path) -> None:
+    need("arm-none-eabi-gcc", "qemu-system-arm")
+    rows = bench_kernels.measure(BOARD, layer, tmp_path / "kernels", (0.25,))
+    check(rows, tmp_path / "kernels" / f"{BOARD}.elf")
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("density", [1.0, 0.1])
+def test_a_step_costs_what_it_did(density: float, tmp_path: Path) -> None:
+    need("arm-none-eabi-gcc", "qemu-system-arm")
+    row = bench_steps.measure(BOARD, bench_steps.STEPS[0], density, tmp_path / "step")
+    check([row], tmp_path / "step" / f"{BOARD}.elf")
+
+
+@pytest.mark.emulator
+def test_a_wrong_kernel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CRC covers what every case writes: NumPy's operators, told a different rate, no longer agree."""
+    need("arm-none-eabi-gcc", "qemu-system-arm")
+    right = bench_kernels.apply_bias
+    monkeypatch.setattr(bench_kernels, "apply_bias", lambda bias, g, shift: right(bias, g, shift + 1))
+    with pytest.raises(BenchError, match=r"dense 128x10 weight update, dense at 1.0: qemu_m4 computed something else"):
+        bench_kernels.measure(BOARD, bench_kernels.LAYERS[1], tmp_path / "kernels")
+
+
+# ---- without an emulator
+
+
+def test_only_whole_steps_are_called_steps() -> None:
+    rows = json.loads(ACCEPTED.read_text())
+    columns = {"core", "what", "block", "density", "instructions", "per_nonzero", "per_mac", "flash_bytes", "ram_bytes"}
+    assert {frozenset(row) for row in rows} == {frozenset(columns)}
+    steps = {row["what"] for row in rows if row["what"].startswith("step ")}
+    assert steps == {f"step {step.name}" for step in bench_steps.STEPS}
+
+
+def test_the_page_is_of_the_figures() -> None:
+    """bench.md was written from bench.json, but for its date."""
+    rows = json.loads(ACCEPTED.read_text())
+    fresh, kept = bench.page(rows).splitlines(), (REPO / "docs/results/bench.md").read_text().splitlines()
+    assert fresh[4:] == kept[4:]
+
+
+def test_rows_measured_again_take_their_place() -> None:
+    row = Row("m4", "dense forward", "4x1", 0.1, 10, 1.0, 0.1, 100, 50)
+    other = dict(vars(row)) | {"core": "m3"}
+    old = [dict(vars(row)) | {"instructions": 20}, other]
+    assert bench.merged(old, [row]) == [dict(vars(row)), other]
+
+
+def test_break_even_is_where_the_lines_meet() -> None:
+    names = ("core", "what", "block", "density", "instructions")
+    points = [("4x1", 0.5, 600), ("4x1", 0.1, 200), ("dense", 1.0, 900)]
+    rows = [dict(zip(names, ("m4", f"{bench.DENSE} forward", *point), strict=True)) for point in points]
+    assert "forward 80%" in bench._break_even(rows)
