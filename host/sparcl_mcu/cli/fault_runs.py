@@ -249,7 +249,8 @@ def kills(folder: Path, say: Say) -> dict[str, Any]:
 
 
 def soak(folder: Path, say: Say) -> dict[str, Any]:
-    """A million training samples through the link, one task of all classes."""
+    """A million training samples through the link, one task of all classes. An empty task comes before it: replay starts
+    with the second, and each sample is to be learnt with a replayed one."""
     bench = Bench.prepared(folder)
     x, y = (np.concatenate([getattr(part, name) for part in bench.stream.train]) for name in "xy")
     test_x, test_y = (np.concatenate([getattr(part, name) for part in bench.stream.test]) for name in "xy")
@@ -259,7 +260,10 @@ def soak(folder: Path, say: Say) -> dict[str, Any]:
         assert isinstance(stream, ProcessStream)
         client = Client(stream, timeout=10.0)
         client.reset(bench.settings)
-        client.begin_task(TaskInfo(tuple(range(bench.network.classes))))
+        everything = TaskInfo(tuple(range(bench.network.classes)))
+        client.begin_task(everything)
+        client.end_task()
+        client.begin_task(everything)
         began, done, next_look = time.monotonic(), 0, 0
         while done < SOAK:
             order = source.permutation(len(x))[: SOAK - done]
@@ -273,12 +277,15 @@ def soak(folder: Path, say: Say) -> dict[str, Any]:
         seconds, stats, counters = time.monotonic() - began, client.stats(), client.counters
     return {
         "samples": stats.steps,
+        "training_passes": stats.training_passes,
         "seconds": round(seconds, 1),
         "samples_per_second": round(stats.steps / seconds),
         "accuracy": accuracy,
         "resident_kib": memory,
         "damaged_or_repeated": stats.bad_crc + stats.repeated + stats.out_of_order + counters.retries,
-        "counters_consistent": stats.frames_ok + 1 == counters.frames_sent and stats.steps == SOAK,
+        "counters_consistent": stats.frames_ok + 1 == counters.frames_sent
+        and stats.steps == SOAK
+        and stats.training_passes == 2 * SOAK - 1,  # the buffer is empty at the first
     }
 
 

@@ -83,7 +83,8 @@ def page(found: dict[str, Any]) -> str:
     if "soak" in found:
         m = found["soak"]
         measured = (
-            f"{m['samples']:,} samples, {m['samples_per_second']:,} a second; accuracy {m['accuracy'][0]:.2f} at "
+            f"{m['samples']:,} samples in {m['training_passes']:,} passes, replay included, {m['samples_per_second']:,} a "
+            f"second on a busy computer; accuracy {m['accuracy'][0]:.2f} at "
             f"first, {m['accuracy'][-1]:.2f} at last; memory {m['resident_kib'][0]} KiB, then at most "
             f"{max(m['resident_kib'])}; counters {'agree' if m['counters_consistent'] else 'DISAGREE'}"
         )
