@@ -249,8 +249,10 @@ def kills(folder: Path, say: Say) -> dict[str, Any]:
 
 
 def soak(folder: Path, say: Say) -> dict[str, Any]:
-    """A million training samples through the link, one task of all classes. An empty task comes before it: replay starts
-    with the second, and each sample is to be learnt with a replayed one."""
+    """A million training samples through the link, one task of all classes.
+
+    An empty task comes before it: replay starts with the second, and every sample is to be learnt with a replayed one.
+    """
     bench = Bench.prepared(folder)
     x, y = (np.concatenate([getattr(part, name) for part in bench.stream.train]) for name in "xy")
     test_x, test_y = (np.concatenate([getattr(part, name) for part in bench.stream.test]) for name in "xy")
