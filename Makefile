@@ -59,13 +59,11 @@ doctor: setup ## what is installed, what is missing, and the command to get it
 bench: setup ## docs/results/bench.md, measured again: instructions of kernels and steps (about 30 minutes)
 	@$(SPARCL) bench
 
-results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes)
+results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes); sparcl.md drawn from what was run
 	@$(SPARCL) results digits
-
-results-sparcl: setup ## docs/results/sparcl.md, measured again; results-NAME for one of its scenarios
 	@$(SPARCL) results sparcl
 
-results-%: setup
+results-%: setup ## docs/results/sparcl.md: one of its scenarios measured again (sparcl results sparcl --help names them)
 	@$(SPARCL) results sparcl $*
 
 results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import struct
 import subprocess
@@ -17,6 +16,7 @@ import numpy as np
 
 from helpers import REPO, RUNTIME, compile_c, runtime_sources
 from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
+from sparcl_mcu.link.faults import Faults, FaultyLine
 from sparcl_mcu.link.frames import Frame, Splitter, decode
 from sparcl_mcu.network import Network
 from sparcl_tools.generate import generate
@@ -29,7 +29,7 @@ SANITIZERS = "-fsanitize=address,undefined"
 @cache
 def recording_board() -> Path:
     """tests/c/session_board.c with the link's sources."""
-    sources = [str(RUNTIME / f"src/{part}.c") for part in ("frame", "crc32", "session")]
+    sources = [str(RUNTIME / f"src/{part}.c") for part in ("frame", "crc32", "session", "help")]
     target = Path(tempfile.mkdtemp(prefix="sparcl-link-")) / "session_board"
     return compile_c(target, [str(REPO / "tests/c/session_board.c"), *sources], "-D_POSIX_C_SOURCE=200809L", SANITIZERS)
 
@@ -87,42 +87,11 @@ class Board:
         return frame
 
 
-class BadLine:
-    """A ByteStream that hurts a share of the frames, each way, and now and then adds bytes of its own."""
-
-    name = "the bad line"
-
-    def __init__(self, board: Board, seed: int, share: float) -> None:
-        self.board, self.random, self.share = board, random.Random(seed), share
-        self.hurt = 0
-        self._up = self._down = b""
-
-    def write(self, data: bytes) -> None:
-        *frames, self._up = (self._up + data).split(b"\0")
-        self.board.write(b"".join(self._pass(frame + b"\0") for frame in frames))
-
-    def read(self, timeout: float) -> bytes:
-        *frames, self._down = (self._down + self.board.read(timeout)).split(b"\0")
-        return b"".join(self._pass(frame + b"\0") for frame in frames)
-
-    def close(self) -> None:
-        self.board.close()
-
-    def _pass(self, frame: bytes) -> bytes:
-        if self.random.random() >= self.share:
-            return frame
-        self.hurt += 1
-        position = self.random.randrange(len(frame))
-        return self.random.choice(
-            [
-                b"",
-                frame * 2,
-                frame * 3,
-                frame[:position],
-                frame[:position] + bytes([frame[position] ^ self.random.randrange(1, 256)]) + frame[position + 1 :],
-                self.random.randbytes(position) + frame,
-            ]
-        )
+def bad_line(board: Board, seed: int, share: float) -> FaultyLine:
+    """A line that hurts about such a share of the frames, each way, in every way it can."""
+    part = share / 5
+    faults = Faults(flipped=part / 30, dropped=part, duplicated=part, cut=part, noise=part, swapped=part)
+    return FaultyLine(board, faults, seed)
 
 
 class Record:

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sparcl_mcu import record, state_file
+from sparcl_mcu.boards import BoardError
 from sparcl_mcu.cli import pipeline
 from sparcl_mcu.cli.app import app
 
@@ -117,6 +118,10 @@ def test_what_a_board_learnt_travels(small: Path, tmp_path: Path) -> None:
     small.write_text(SMALL + "[board]\ncommit_every = 50\n")
     result, folder = run(small)
     assert result.exit_code == 0, result.output
+    wear = metrics(folder)["flash_wear"]
+    # after the reset and at the end of 5 tasks, none of which has 50 samples
+    assert (wear["commits"], wear["failed"]) == (1 + 5, 0)
+    assert "Flash: 6 commits" in result.output
     learned = tmp_path / "learned.state"
 
     def command(*arguments: str) -> Result:
@@ -152,6 +157,31 @@ def test_seeds_share_a_folder_and_a_summary(small: Path) -> None:
     assert "board - float twin" in result.stdout
     assert (folder / "report.html").is_file()
     assert record.status(folder) == record.status(folder / "seed_1") == "done"
+
+
+def test_boards_share_the_seeds_and_one_that_fails_loses_only_its_own(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pipeline.run
+
+    def unlucky(config: Any, *arguments: Any) -> Any:
+        if config.seed == 1:
+            raise BoardError("it was unplugged")
+        return whole(config, *arguments)
+
+    monkeypatch.setattr(pipeline, "run", unlucky)
+    result, folder = run(small, "--seeds", "3", "--boards", "native:2")
+    assert result.exit_code == 2
+    assert "1 of 3 seeds failed" in result.stderr
+    assert "seed 1 failed: it was unplugged" in result.output
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [one["seed"] for one in summary["seeds"]] == [0, 2]
+    monkeypatch.undo()
+    alone, single = run(small, "--seeds", "1")
+    assert alone.exit_code == 0
+    assert summary["seeds"][0]["acc"] == metrics(single)["acc"]
+    refused, _ = run(small, "--seeds", "2", "--boards", "native")
+    assert "give NAME:COUNT" in refused.stderr
 
 
 def test_a_board_that_computes_something_else_is_a_failed_run(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,18 +257,49 @@ def test_a_network_for_other_data_is_refused(small: Path) -> None:
     assert "a sample has 5 values, but network 'digits' takes 64" in result.stderr
 
 
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """`sparcl`, in a session of its own, so that a signal reaches the whole foreground group as from a terminal."""
+    program = [sys.executable, "-c", "from sparcl_mcu.cli.main import main; main()"]
+    return subprocess.Popen(
+        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(small: Path) -> None:
+    small.write_text(SMALL.replace("epochs = 2\nreplay", "epochs = 40\nreplay") + "[board]\ncommit_every = 30\n")
+    whole, reference = run(small)
+    assert whole.exit_code == 0, whole.output
+    out = small.parent / "killed"
+    process = started("run", str(small), "--out", str(out))
+    deadline = time.monotonic() + 120
+    while not [p for p in out.glob("*/progress.json") if json.loads(p.read_text())["replay"]["stages"]]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (folder,) = out.iterdir()
+    assert record.status(folder) == "running"
+    (flash,) = folder.glob("flash.bin")
+    resumed = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert resumed.exit_code == 0, resumed.output
+    assert flash.stat().st_size > 0
+    was, now = metrics(reference), metrics(folder)
+    for changing in ("samples_per_second", "link_bytes"):
+        del was[changing], now[changing]
+    assert now == was
+    again = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert again.exit_code == 2
+    assert "is done" in again.stderr
+    nothing = CliRunner().invoke(app, ["run"])
+    assert "--resume RUN" in nothing.stderr
+    assert "is missing" in CliRunner().invoke(app, ["run", "--resume", str(small.parent)]).stderr
+
+
 def test_ctrl_c_leaves_a_readable_folder_that_says_interrupted(small: Path) -> None:
     out = small.parent / "runs"
     small.write_text(SMALL.replace("epochs = 2", "epochs = 500"))
-    program = [sys.executable, "-c", "from sparcl_mcu.cli.main import main; main()"]
-    # A session of its own, so that the signal reaches the whole foreground group, as a terminal would send it.
-    process = subprocess.Popen(
-        [*program, "run", str(small), "--out", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = started("run", str(small), "--out", str(out))
     deadline = time.monotonic() + 120
     while not list(out.glob("*/link.log")):  # the board is being taught
         assert process.poll() is None, process.communicate()
@@ -250,6 +311,7 @@ def test_ctrl_c_leaves_a_readable_folder_that_says_interrupted(small: Path) -> N
     assert "Traceback" not in stderr
     (folder,) = out.iterdir()
     assert f"{folder} is readable" in stdout
+    assert f"sparcl run --resume {folder}" in stdout
     assert record.status(folder) == "interrupted"
     events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events[0] == "start"

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from link_harness import ALL, BadLine, Board, Record, classes_of, samples
+from link_harness import ALL, Board, Record, bad_line, classes_of, samples
 from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.link.client import Client
+from sparcl_mcu.link.faults import Faults, FaultyLine, SlowLine
 
 INPUTS = 8
 
@@ -18,7 +19,7 @@ INPUTS = 8
 @pytest.mark.parametrize("window", [1, 7, 32])
 @pytest.mark.parametrize("seed", range(2))
 def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
-    line = BadLine(Board(INPUTS, window), seed, share)
+    line = bad_line(Board(INPUTS, window), seed, share)
     client = Client(line, timeout=0.8)
     half = 20 if window == 1 else 80  # a window of 1 waits out every loss
     x, y = samples(2 * half, INPUTS, seed)
@@ -37,7 +38,7 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
     stats = client.stats()
     assert (stats.steps, stats.predictions) == (2 * half, half)
     assert client.counters.payload_received == 66 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 129, "replies, each once"
-    assert line.hurt > 0
+    assert line.happened.total() > 0
     if share > 0.1:
         assert client.counters.retries > 0
         assert stats.bad_crc + stats.too_short + stats.too_long > 0
@@ -46,7 +47,7 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
 
 def test_a_lost_reply_is_asked_for_at_once_not_after_a_silence():
     board = Board(INPUTS, 8)
-    line = BadLine(board, 0, 0.0)
+    line = bad_line(board, 0, 0.0)
     client = Client(line, timeout=80)  # a silence would take 10 s
     client.hello()
     passed = 0
@@ -83,3 +84,51 @@ def test_a_damaged_frame_costs_one_window_not_one_a_nak():
     assert client.counters.naks == 16
     assert client.stats().predictions == 64
     client.close()
+
+
+def test_every_fault_happens_as_often_as_asked_for():
+    class Echo:
+        name = "echo"
+        data = b""
+
+        def write(self, data: bytes) -> None:
+            self.data += data
+
+        def read(self, timeout: float) -> bytes:
+            data, self.data = self.data, b""
+            return data
+
+        def close(self) -> None:
+            pass
+
+    frames = [bytes([1 + i % 255]) * 20 + b"\0" for i in range(4000)]
+    clean = FaultyLine(Echo(), Faults(), 0)
+    clean.write(b"".join(frames))
+    assert clean.read(0) == b"".join(frames)
+    assert clean.happened.total() == 0
+    for fault in ("dropped", "duplicated", "cut", "noise", "swapped"):
+        line = FaultyLine(Echo(), Faults(**{fault: 0.02}), 1)
+        line.write(b"".join(frames))
+        assert 50 < line.happened[fault] < 120, fault
+        assert line._line.data != b"".join(frames)
+    line = FaultyLine(Echo(), Faults(flipped=0.001), 1)
+    line.write(b"".join(frames))
+    different = sum(a != b for a, b in zip(line._line.data, b"".join(frames), strict=True))
+    assert 50 < different == line.happened["flipped"] < 120
+
+
+def test_a_window_hides_latency():
+    """What a USB adapter adds to every byte costs one round trip, not one a sample."""
+    seconds = {}
+    for window in (1, 16):
+        client = Client(SlowLine(Board(100, window), bytes_per_second=50_000, latency=0.016), timeout=5)
+        x, _ = samples(60, 100)
+        client.hello()
+        start = time.monotonic()
+        assert np.array_equal(client.predict(x), classes_of(x))
+        seconds[window] = time.monotonic() - start
+        client.close()
+    wire = 60 * 110 / 50_000
+    assert seconds[1] > 60 * 0.032
+    assert seconds[16] < seconds[1] / 3
+    assert seconds[16] > wire

@@ -283,3 +283,36 @@ def test_bytes_may_come_one_at_a_time(talk):
         assert talk.board.answers(1)[0].payload[:1] == b"\0"
         talk.seq += 1
     assert talk.hash() == record.hash
+
+
+def read_text(board: Board) -> str:
+    text = b""
+    while not text.endswith(b"\0"):
+        data = board.read(5)
+        assert data
+        text += data
+    return text[:-1].decode("ascii")
+
+
+@pytest.mark.parametrize("typed", [b"help\r", b"help\n", b"what?\r\nhelp\r\n", b"hel\rhelp\r", b"\0help\r"])
+def test_a_person_who_types_help_gets_an_answer(talk, typed):
+    talk.observe(0)
+    before = talk.hash()
+    talk.board.write(typed)
+    text = read_text(talk.board)
+    assert "sparcl-mcu on test board" in text
+    assert "sparcl run --port PORT" in text
+    assert all(line.isprintable() for line in text.split("\r\n"))
+    if typed.endswith(b"\r\n"):
+        talk.board.write(b"\0")
+        talk.board.answers(1)  # a NAK for the second of two line ends
+    assert talk.hash() == before, "and frames go on"
+
+
+def test_a_sample_that_says_help_is_a_sample(talk):
+    x = b"\nhelp\n\r!"
+    assert talk.done(Kind.PREDICT, x)[:1] == b"\0"
+    for kind in (9, 10, 13):  # kinds that are white space
+        assert talk.board.ask(encode(kind, 104, b"help\n")).kind == Kind.NAK
+    talk.board.write(b"helpme\rhel\rp\r\0")
+    assert talk.board.answers(1)[0].kind == Kind.NAK

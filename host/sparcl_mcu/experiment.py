@@ -14,12 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import Task
-from .learners.base import Inputs, Labels, Learner, LearnSettings, TaskInfo
+from .errors import SparclError
+from .learners.base import Inputs, Labels, Learner, LearnSettings, Position, Rejoins, TaskInfo
 from .metrics import Matrix
 from .network import Network
 
+
+class ExperimentError(SparclError):
+    """A run cannot go on where it stopped."""
+
+
 CHUNK = 256  # samples between two reports of progress
 
+OnStage = Callable[["StageResult"], None]
 Progress = Callable[[int, int], None]  # (samples done, samples in all), learnt and classified
 
 
@@ -79,6 +86,14 @@ class Outcome:
         return np.array([stage.val_accuracy for stage in self.stages])
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that was stopped: where its learner stands, and the stages whose results are known already."""
+
+    position: Position
+    stages: tuple[StageResult, ...] = ()
+
+
 def quantised(network: Network, tasks: Sequence[Task], shipped: int = 0) -> Stream:
     """Samples as the network takes them."""
 
@@ -101,14 +116,28 @@ def run(
     *,
     epochs: int,
     on_progress: Progress,
-    on_stage: Callable[[StageResult], None] = lambda _: None,
+    on_stage: OnStage = lambda _: None,
+    on_reset: Callable[[], None] = lambda: None,
+    begun: Begun | None = None,
 ) -> Outcome:
-    """Reset the learner, teach it every task in turn, and test it on every task after each."""
-    return _run(learner, stream, settings, epochs, on_progress, on_stage)
+    """Reset the learner, teach it every task in turn, and test it on every task after each.
+
+    begun: go on instead with a learner that was stopped on its way through the same stream. on_reset: called when the
+    learner has begun, and from then on can be gone on with; not if it had begun already.
+    """
+    return _run(learner, stream, settings, epochs, on_progress, on_stage, on_reset, begun)
 
 
 def run_joint(
-    learner: Learner, stream: Stream, settings: LearnSettings, *, epochs: int, on_progress: Progress
+    learner: Learner,
+    stream: Stream,
+    settings: LearnSettings,
+    *,
+    epochs: int,
+    on_progress: Progress,
+    on_stage: OnStage = lambda _: None,
+    on_reset: Callable[[], None] = lambda: None,
+    begun: Begun | None = None,
 ) -> Outcome:
     """The upper bound: all tasks' samples shuffled together as one task; a single stage is tested.
 
@@ -119,7 +148,7 @@ def run_joint(
     classes = tuple(sorted({c for task in stream.classes for c in task}))
     empty = Part(merged.x[:0], merged.y[:0])
     joint = replace(stream, train=(empty, merged), classes=(classes, classes), shipped=0)
-    return _run(learner, joint, settings, epochs, on_progress, lambda _: None)
+    return _run(learner, joint, settings, epochs, on_progress, on_stage, on_reset, begun)
 
 
 def _run(
@@ -128,7 +157,9 @@ def _run(
     settings: LearnSettings,
     epochs: int,
     on_progress: Progress,
-    on_stage: Callable[[StageResult], None],
+    on_stage: OnStage,
+    on_reset: Callable[[], None],
+    begun: Begun | None,
 ) -> Outcome:
     exam = sum(len(part) for part in (*stream.test, *stream.val))
     among = len(stream.train) == len(stream.test) and len(set(stream.classes)) > 1
@@ -149,15 +180,31 @@ def _run(
             advance(len(answers[-1]))
         return np.concatenate(answers) if answers else part.y
 
-    learner.reset(settings)
+    if begun is None:
+        learner.reset(settings)
+        on_reset()
+    at = begun.position if begun else Position(0, 0, False, 0, 0)
+    known = {result.stage: result for result in begun.stages} if begun else {}
+    remembered = 0
     for stage, part in enumerate(stream.train):
         started = time.monotonic()
+        order = _Order(part, settings.seed, stage)
         if stage < stream.shipped:
-            _remember(learner, part, settings.seed, stage, advance)
+            _remember(learner, order, max(0, min(at.remembered - remembered, len(part))), advance)
+            remembered += len(part)
         else:
-            _teach(learner, part, TaskInfo(stream.classes[stage], len(part), epochs), settings.seed, stage, advance)
+            task = TaskInfo(stream.classes[stage], len(part), epochs)
+            _teach(learner, order, task, _Place.of(at, stage - stream.shipped, task), advance)
         if not len(part):
             continue
+        if stage in known:
+            results.append(known[stage])
+            advance(exam)
+            continue
+        if begun and at.tasks_begun > stage - stream.shipped + 1:
+            raise ExperimentError(
+                f"the board is past task {stage}, but what it knew then was not recorded; start the run again"
+            )
         seconds = time.monotonic() - started
         state_hash = learner.state_hash()
         predictions = tuple(predict(test) for test in stream.test)
@@ -179,31 +226,71 @@ def _run(
     return Outcome(tuple(results), learner.stats())
 
 
-def _teach(learner: Learner, part: Part, task: TaskInfo, seed: int, stage: int, advance: Callable[[int], None]) -> None:
-    """One task: its samples in a new order in each epoch, but for those the learner wants no more."""
-    learner.begin_task(task)
-    for epoch in range(task.epochs):
-        order = np.random.default_rng([seed, stage, epoch]).permutation(len(part))
+@dataclass(frozen=True)
+class _Order:
+    """The samples of one stage; in each epoch they come in another order."""
+
+    part: Part
+    seed: int
+    stage: int
+
+    def epoch(self, number: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, self.stage, number]).permutation(len(self.part))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in a task a learner is. epochs, samples: done; of the epoch that is open."""
+
+    begun: bool
+    ended: bool
+    epochs: int
+    samples: int
+
+    @classmethod
+    def of(cls, at: Position, index: int, task: TaskInfo) -> _Place:
+        """In the taught task `index`, 0, 1, .. , for a learner that has come so far."""
+        if index + 1 != at.tasks_begun:
+            return cls(index < at.tasks_begun, index < at.tasks_begun, 0, 0)
+        return cls(True, not at.task_open, at.epochs_done, at.position - at.epochs_done * task.samples)
+
+
+def _teach(learner: Learner, order: _Order, task: TaskInfo, place: _Place, advance: Callable[[int], None]) -> None:
+    """One task, from `place` on: its samples in a new order in each epoch, but for those the learner wants no more."""
+    if place.ended:
+        advance(task.samples * task.epochs)
+        return
+    if not place.begun:
+        learner.begin_task(task)
+    elif isinstance(learner, Rejoins):
+        learner.rejoin(task)
+    advance(place.epochs * task.samples)
+    part = order.part
+    for epoch in range(place.epochs, task.epochs):
+        samples = order.epoch(epoch)
         if epoch:
-            order = order[learner.wanted()[order]]
-            advance(len(part) - len(order))
-        for chunk in _chunks(len(order)):
-            learner.observe(part.x[order[chunk]], part.y[order[chunk]], order[chunk])
-            advance(len(order[chunk]))
+            samples = samples[learner.wanted()[samples]]
+            advance(len(part) - len(samples))
+        seen = place.samples if epoch == place.epochs else 0
+        advance(seen)
+        for chunk in _chunks(len(samples), seen):
+            learner.observe(part.x[samples[chunk]], part.y[samples[chunk]], samples[chunk])
+            advance(len(samples[chunk]))
         learner.end_epoch()
     learner.end_task()
 
 
-def _remember(learner: Learner, part: Part, seed: int, stage: int, advance: Callable[[int], None]) -> None:
-    order = np.random.default_rng([seed, stage, 0]).permutation(len(part))
-    for chunk in _chunks(len(order)):
-        learner.remember(part.x[order[chunk]], part.y[order[chunk]])
-        advance(len(order[chunk]))
+def _remember(learner: Learner, order: _Order, done: int, advance: Callable[[int], None]) -> None:
+    samples, part = order.epoch(0), order.part
+    advance(done)
+    for chunk in _chunks(len(samples), done):
+        learner.remember(part.x[samples[chunk]], part.y[samples[chunk]])
+        advance(len(samples[chunk]))
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    for start in range(0, count, CHUNK):
-        yield slice(start, start + CHUNK)
+def _chunks(count: int, start: int = 0) -> Iterator[slice]:
+    for at in range(start, count, CHUNK):
+        yield slice(at, at + CHUNK)
 
 
 def _accuracy(predicted: Labels, part: Part) -> float:

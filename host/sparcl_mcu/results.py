@@ -72,9 +72,26 @@ def metrics_of(config: Config, tasks: Sequence[Task], outcomes: Outcomes, footpr
         "macs_per_step": macs / steps,
         "samples_per_second": steps / sum(stage.seconds for stage in board.stages),
         "link_bytes": stats["link_bytes"],
+        "flash_wear": _wear(stats, len(board.stages) * config.learn.epochs),
         "board": config.board.name,
         "seed": config.seed,
         "config_hash": config.hash,
+    }
+
+
+def _wear(stats: dict[str, int], epochs: int) -> dict[str, float] | None:
+    """What commits cost the board's flash, since its power-on: null when it made none.
+
+    amplification: bytes erased for each byte that was kept. erasures_per_epoch: of a sector, on average."""
+    if not stats.get("store_programmed"):
+        return None
+    erased, sector = stats["store_erased"], stats["store_sector_bytes"]
+    sectors = stats["store_slots"] * stats["store_slot_bytes"] / sector
+    return {
+        "commits": stats["store_commits"],
+        "failed": stats["store_failed"],
+        "amplification": erased * sector / stats["store_programmed"],
+        "erasures_per_epoch": erased / sectors / epochs,
     }
 
 

@@ -36,8 +36,7 @@ def load(network: Network, room: Room, block: bytes) -> SimulatedLearner:
     memory = plan(network, room)
     if len(block) != memory.state_bytes:
         raise StateError(f"a state of {network.name!r} has {memory.state_bytes} bytes, this one {len(block)}")
-    magic, version, model, step, seen, position, samples, _, swept, *rest = HEAD.unpack_from(block)
-    epochs, epochs_done, removed, tasks_begun, task_open, gathered, remembered, event, _ = rest
+    magic, version, model = HEAD.unpack_from(block)[:3]
     expected = model_hash(network, room)
     if (magic, version, model) != (MAGIC, VERSION, expected):
         raise StateError(
@@ -45,6 +44,15 @@ def load(network: Network, room: Room, block: bytes) -> SimulatedLearner:
             f"{expected:08x} in layout {VERSION}"
         )
     arrays = {field.name: _array(block, field) for field in memory.state[1:]}
+    try:
+        return _learner(network, room, block, arrays)
+    except (SparclError, ValueError, IndexError) as error:
+        raise StateError(f"this state of {network.name!r} is not sound: {error}") from None
+
+
+def _learner(network: Network, room: Room, block: bytes, arrays: Arrays) -> SimulatedLearner:
+    _, _, _, step, seen, position, samples, _, swept, *rest = HEAD.unpack_from(block)
+    epochs, epochs_done, removed, tasks_begun, task_open, gathered, remembered, event, _ = rest
     learner = SimulatedLearner(network, room)
     settings = _settings(block)
     learner.reset(settings)

@@ -78,6 +78,15 @@ class ProcessStream:
         self._out.close()
         self._errors.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the child process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the process as a power cut ends a board: at once, whatever it does."""
+        self._process.kill()
+
     def exit_status(self, timeout: float) -> int:
         """Wait for the process to end by itself; raises BoardError when it does not within `timeout` seconds."""
         try:
@@ -97,4 +106,7 @@ class ProcessStream:
         else:
             why = f"exit status {status}"
         heard = f": {said[-500:]}" if said else ""
-        return BoardError(f"{self._name} ended ({why}){heard}; what it had learnt is gone: start the run again")
+        return BoardError(
+            f"{self._name} ended ({why}){heard}; what it has not committed is lost: go on with "
+            "sparcl run --resume RUN, or start the run again"
+        )

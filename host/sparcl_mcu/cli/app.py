@@ -14,7 +14,19 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ..errors import SparclError
-from . import bench, look, make, plan, reference, results_digits, results_operators, results_sparcl, run, state
+from . import (
+    bench,
+    look,
+    make,
+    plan,
+    reference,
+    results_digits,
+    results_faults,
+    results_operators,
+    results_sparcl,
+    run,
+    state,
+)
 
 _SPACE = "free some disk space, or write to another disk"
 _RIGHTS = "choose a file or folder that you may use"
@@ -69,5 +81,6 @@ app.command("doctor")(look.doctor)
 app.command("demo")(run.demo)
 app.add_typer(results, name="results")
 results.command("digits")(results_digits.digits)
+results.command("faults")(results_faults.faults)
 results.command("operators")(results_operators.operators)
 results.command("sparcl")(results_sparcl.sparcl)

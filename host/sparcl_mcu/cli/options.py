@@ -14,6 +14,10 @@ from ..config import Config
 Experiment: TypeAlias = Annotated[
     Path, typer.Argument(help="Experiment file, or the folder that holds experiment.toml.")
 ]
+OptionalExperiment: TypeAlias = Annotated[
+    Path | None,
+    typer.Argument(help="Experiment file, or the folder that holds experiment.toml.", show_default=False),
+]
 DataDir: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder of named data sets (.npz); also SPARCL_DATA_DIR.", show_default=False)
 ]
@@ -27,6 +31,14 @@ BoardName: TypeAlias = Annotated[
 Port: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Serial port or URL of a board that runs already, e.g. /dev/ttyACM0.", show_default=False),
+]
+Ports: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--port",
+        help="Serial port or URL of a board that runs already, e.g. /dev/ttyACM0; several share the seeds.",
+        show_default=False,
+    ),
 ]
 
 

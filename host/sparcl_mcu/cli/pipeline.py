@@ -5,7 +5,7 @@ load -> pretrain -> generate -> build -> board (with replay, without, joint) and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,9 @@ from ..boards import ByteStream
 from ..boards.catalogue import BoardFacts
 from ..config import Config, load
 from ..errors import SparclError
-from ..experiment import StageResult
+from ..experiment import Begun, Outcome, StageResult
+from ..journal import Journal
+from ..learners.base import LearnSettings
 from ..learners.board import BoardLearner
 from ..link.client import Client
 from ..link.log import LinkLog
@@ -68,6 +70,8 @@ class Firmware:
 def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> dict[str, Any]:
     """One seed of an experiment, recorded in `folder` (entered here); returns its metrics.
 
+    In the folder of a run that was stopped it goes on: with what is recorded, and on the board with the last sample it
+    has learnt or, if it had to be switched on again, kept.
     Raises SparclError; PipelineError when board and simulation disagree, after everything has been written.
     """
     with folder:
@@ -150,6 +154,8 @@ def _learn(
     repeat = prepare.without_replay(replay)
     epochs = config.learn.epochs
 
+    journal = Journal(folder)
+
     def note(run: str, result: StageResult) -> None:
         folder.event(
             "stage",
@@ -160,21 +166,34 @@ def _learn(
             state_hash=result.state_hash,
             seconds=round(result.seconds, 3),
         )
+        journal.stage(run, result)
+
+    def taught(run: str, title: str, teach: Callable[..., Outcome], settings: LearnSettings) -> Outcome:
+        """From the journal, from where the board is in it, or from its beginning."""
+        with steps.step(title) as p:
+            if (outcome := journal.outcome(run)) is None:
+                position = learner.position(settings) if journal.has_begun(run) else None
+                outcome = teach(
+                    learner,
+                    stream,
+                    settings,
+                    epochs=epochs,
+                    on_progress=p,
+                    on_stage=lambda result: note(run, result),
+                    on_reset=lambda: journal.begin(run),
+                    begun=Begun(position, journal.stages(run)) if position else None,
+                )
+                journal.end(run, outcome)
+            return outcome
 
     with References(Job(net, stream, replay, epochs, prepare.room(config, net))) as references:
         with ExitStack() as until_learnt:
             with steps.step(f"Open board {firmware.facts.name}"):
                 learner = until_learnt.enter_context(_open(config, firmware, net, folder))
-            with steps.step(f"Board learns {len(made.tasks) - made.shipped} tasks, with replay") as p:
-                with_replay = experiment.run(
-                    learner, stream, replay, epochs=epochs, on_progress=p, on_stage=lambda r: note("replay", r)
-                )
-            with steps.step("The same without replay") as p:
-                without = experiment.run(
-                    learner, stream, repeat, epochs=epochs, on_progress=p, on_stage=lambda r: note("repeat", r)
-                )
-            with steps.step("The same, all tasks at once (joint)") as p:
-                joint = experiment.run_joint(learner, stream, repeat, epochs=epochs, on_progress=p)
+            title = f"Board learns {len(made.tasks) - made.shipped} tasks, with replay"
+            with_replay = taught("replay", title, experiment.run, replay)
+            without = taught("repeat", "The same without replay", experiment.run, repeat)
+            joint = taught("joint", "The same, all tasks at once (joint)", experiment.run_joint, repeat)
         with steps.step("Float twin and simulation") as p:
             others = references.outcomes(p)
     return Outcomes(with_replay, without, joint, others["simulated"], others["float"])
@@ -198,7 +217,7 @@ def board_of(folder: Path) -> ByteStream:
 def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -> Iterator[BoardLearner]:
     flash = folder.path / FLASH if config.board.commit_every else None
     stream = boards.open_board(firmware.facts, firmware.program, config.board.port, flash)
-    with open(folder.path / "link.log", "w", encoding="utf-8") as log:
+    with open(folder.path / "link.log", "a", encoding="utf-8") as log:
         client = Client(stream, log=LinkLog(log))
         try:
             expected = model_hash(net, prepare.room(config, net))

@@ -28,7 +28,9 @@ class ResultsError(SparclError):
 
 
 def sparcl(
-    scenarios: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(SCENARIOS)}; default: all.")] = None,
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(SCENARIOS)}; none: draw page and pictures again.")
+    ] = None,
     data_dir: DataDir = None,
     first_seed: Annotated[int, typer.Option(help="Tests use seeds from 0, choices 100 to 104.")] = 0,
     count: Annotated[int, typer.Option("--seeds", help="Seeds; 0: as many as the scenario wants.")] = 0,
@@ -42,23 +44,30 @@ def sparcl(
     out.mkdir(parents=True, exist_ok=True)
     file = out / "sparcl.json"
     measured = json.loads(file.read_text()) if file.exists() else {}
-    for name in scenarios or list(SCENARIOS):
+    for name in scenarios or []:
         if name not in SCENARIOS:
             raise ResultsError(f"there is no scenario {name!r}; known are {', '.join(SCENARIOS)}")
+    for name in scenarios or []:
         scenario = SCENARIOS[name]
         console.print(f"[bold]{name}[/]")
         config = configured(read(ROOT / "examples" / scenario.example), scenario.change)
         several = range(first_seed, first_seed + (count or scenario.seeds))
-        measured[name] = _measured(scenario, config, several, data_dir, kept, console)
+        measured[name] = _measured(name, scenario, config, several, data_dir, kept, console)
         file.write_text(json.dumps(measured, indent=1) + "\n")
-        (out / "sparcl.md").write_text(_page(measured))
-        if picture := _picture(name, measured[name]):
-            (out / f"sparcl_{name}.svg").write_text(picture)
+        _draw(measured, out)
+    _draw(measured, out)
     console.print(f"Written: {out / 'sparcl.md'}, sparcl.json", markup=False)
 
 
+def _draw(measured: dict[str, Any], out: Path) -> None:
+    (out / "sparcl.md").write_text(_page(measured))
+    for name, found in measured.items():
+        if picture := _picture(name, found):
+            (out / f"sparcl_{name}.svg").write_text(picture)
+
+
 def _measured(
-    scenario: Scenario, config: Config, wanted: range, data_dir: Path | None, kept: Path, console: Console
+    name: str, scenario: Scenario, config: Config, wanted: range, data_dir: Path | None, kept: Path, console: Console
 ) -> dict[str, Any]:
     from .. import prepare, work
 
@@ -70,7 +79,7 @@ def _measured(
     found = run_all(runs, data_dir, kept, console)
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "command": "sparcl results sparcl",
+        "command": f"sparcl results sparcl {name}",
         "example": scenario.example,
         "changed": scenario.change,
         "first_seed": wanted.start,
@@ -93,7 +102,7 @@ def _measured(
 _HEAD = """\
 # SparCL on the board
 
-Written by `sparcl results sparcl` (`make results-sparcl`), one scenario after another; each says when and at which
+Written by `sparcl results sparcl NAME` (`make results-NAME`), one scenario after another; each says when and at which
 commit. The native board learns; its state is held equal to NumPy's and to every emulated core's by
 `tests/test_sparcl_c.py` and `tests/test_equality.py`. Means with 95 % t-intervals over paired seeds, in % and points.
 *Against*: paired difference to the row named. *Work*: training multiply-accumulates as counted by the board, and by the

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ..config import Config
-from .options import BoardName, DataDir, Experiment, NetworkFile, Port, read
+from ..config import BoardConfig, Config
+from ..errors import SparclError
+from . import crew as share
+from .options import BoardName, DataDir, NetworkFile, OptionalExperiment, Ports, read
 from .ui import TerminalSteps
+
+if TYPE_CHECKING:
+    from ..record import RunFolder
+    from . import pipeline
+
+
+class RunError(SparclError):
+    """What is to be run was not named, or cannot go on."""
+
 
 Out = Annotated[Path, typer.Option(help="Folder of run folders.")]
 
 
 def run(
-    experiment: Experiment,
+    experiment: OptionalExperiment = None,
     board: BoardName = None,
-    port: Port = None,
+    port: Ports = None,
+    crew: Annotated[
+        str | None,
+        typer.Option("--boards", help="Share the seeds over so many boards, e.g. native:4.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run that was stopped: its folder.", show_default=False)
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds, from the file's seed on.")] = 1,
     network: NetworkFile = None,
     data_dir: DataDir = None,
@@ -27,13 +46,38 @@ def run(
 ) -> None:
     """Teach a board the tasks of an experiment and write a run folder with a report."""
     console = Console(highlight=False, soft_wrap=True)
-    config = read(experiment, board, port)
+    if (experiment is None) == (resume is None):
+        raise RunError("name an experiment file, or a run that was stopped with --resume RUN")
+    if resume:
+        _go_on(resume, port[0] if port else None, console, data_dir)
+        return
+    assert experiment
+    config = read(experiment, board)
+    boards = share.crew(config.board, crew, port or [])
+    config = dataclasses.replace(config, board=boards[0])
     if seeds == 1:
         folder, measured = one(config, console, out, data_dir, network)
         console.print(_result(measured), markup=False)
     else:
-        folder = several(config, seeds, console, out, data_dir, network)
+        folder = several(config, seeds, console, out, data_dir, network, boards)
     console.print(f"Report: {folder / 'report.html'}", markup=False)
+
+
+def _go_on(path: Path, port: str | None, console: Console, data_dir: Path | None) -> None:
+    """A run that was stopped, from its own folder: its settings, its network, and what is recorded."""
+    from .. import record
+    from . import pipeline
+
+    if record.status(path) == "done":
+        raise RunError(f"{path} is done; read {path / 'report.html'}")
+    if not (path / "config.resolved.toml").is_file():
+        raise RunError(f"{path} is not the folder of one run; with several seeds, name the folder of one of them")
+    config = read(path / "config.resolved.toml", None, port)
+    network = path / "network.sparcl"
+    options = pipeline.Options(data_dir, network if network.is_file() else None)
+    measured = _run_in(record.RunFolder.resume(path), config, console, options)
+    console.print(_result(measured), markup=False)
+    console.print(f"Report: {path / 'report.html'}", markup=False)
 
 
 def demo(board: BoardName = None, out: Out = Path("runs")) -> None:
@@ -62,28 +106,47 @@ def one(
     from . import pipeline
 
     folder = RunFolder.create(out, config.name)
+    return folder.path, _run_in(folder, config, console, pipeline.Options(data_dir, network))
+
+
+def _run_in(folder: RunFolder, config: Config, console: Console, options: pipeline.Options) -> dict[str, Any]:
+    from . import pipeline
+
     try:
-        return folder.path, pipeline.run(config, folder, TerminalSteps(console), pipeline.Options(data_dir, network))
-    except KeyboardInterrupt:
-        console.print(f"{folder.path} is readable as far as it got", markup=False)
+        return pipeline.run(config, folder, TerminalSteps(console), options)
+    except (KeyboardInterrupt, SparclError):
+        hint = f"{folder.path} is readable as far as it got; go on with: sparcl run --resume {folder.path}"
+        console.print(hint, markup=False)
         raise
 
 
 def several(
-    config: Config, seeds: int, console: Console, out: Path, data_dir: Path | None, network: Path | None
+    config: Config,
+    seeds: int,
+    console: Console,
+    out: Path,
+    data_dir: Path | None,
+    network: Path | None,
+    boards: Sequence[BoardConfig] = (),
 ) -> Path:
+    """boards: more than one share the seeds. Raises RunError when a seed failed, after the others are summarised."""
     from .. import report
     from ..record import RunFolder
     from ..summary import summarise
     from . import pipeline
 
     with RunFolder.create(out, f"{config.name}_{seeds}_seeds") as folder:
-        measured = []
-        for seed in range(config.seed, config.seed + seeds):
-            console.print(f"[bold]Seed {seed}[/]")
-            one = dataclasses.replace(config, seed=seed)
-            options = pipeline.Options(data_dir, network)
-            measured.append(pipeline.run(one, folder.child(f"seed_{seed}"), TerminalSteps(console), options))
+        measured, failed = [], dict[int, str]()
+        configs = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
+        options = pipeline.Options(data_dir, network)
+        if len(boards) > 1:
+            shared = share.share(configs, boards, folder, console, options)
+            measured, failed = shared.measured, shared.failed
+        for one in configs if len(boards) < 2 else []:
+            console.print(f"[bold]Seed {one.seed}[/]")
+            measured.append(pipeline.run(one, folder.child(f"seed_{one.seed}"), TerminalSteps(console), options))
+        if not measured:
+            raise RunError(f"every seed failed; the first: {next(iter(failed.values()))}")
         summary = summarise(measured)
         folder.write_json("summary.json", summary)
         folder.write_text("report.html", report.render_summary(folder.path))
@@ -92,6 +155,12 @@ def several(
             console.print(f"  {key:20} {_interval(summary['mean'][key])}")
     for key, value in summary["paired"].items():
         console.print(f"  {key:20} {_interval(value)} (paired)")
+    for seed, error in failed.items():
+        console.print(
+            f"seed {seed} failed: {error}\nGo on with: sparcl run --resume {folder.path}/seed_{seed}", markup=False
+        )
+    if failed:
+        raise RunError(f"{len(failed)} of {seeds} seeds failed; the summary is of the others: {folder.path}")
     return folder.path
 
 
@@ -100,6 +169,16 @@ def _interval(value: dict[str, float]) -> str:
 
 
 def _result(measured: dict[str, Any]) -> str:
+    lines = [_learnt(measured)]
+    if wear := measured["flash_wear"]:
+        lines.append(
+            f"Flash: {wear['commits']} commits, {wear['amplification']:.2f} bytes erased for each byte kept, a sector "
+            f"erased {wear['erasures_per_epoch']:.3g} times an epoch"
+        )
+    return "\n".join(lines)
+
+
+def _learnt(measured: dict[str, Any]) -> str:
     return (
         f"{100 * measured['acc']:.0f} % with replay, {100 * measured['acc_without_replay']:.0f} % without "
         f"(all at once: {100 * measured['acc_joint']:.0f} %; float twin: {100 * measured['acc_float']:.0f} %), "

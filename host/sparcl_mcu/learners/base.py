@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +139,17 @@ class TaskInfo:
     epochs: int = 0
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far a learner has come in its run."""
+
+    remembered: int  # samples offered to the replay buffer without learning them
+    tasks_begun: int
+    task_open: bool
+    epochs_done: int  # of the open or last task
+    position: int  # of that task: samples of the epochs gone by, and those observed since
+
+
 class Learner(Protocol):
     """Learns tasks one after another.
 
@@ -175,3 +186,11 @@ class Learner(Protocol):
 
     def state_hash(self) -> int | None:
         """CRC-32 of the learnt state (docs/numerics.md); None for a learner that is not in integers."""
+
+
+@runtime_checkable
+class Rejoins(Protocol):
+    """A learner that outlives the host's conversation with it."""
+
+    def rejoin(self, task: TaskInfo) -> None:
+        """Go on in a task that is open already."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..link.client import Client
 from ..link.messages import LINK_COUNTERS
 from ..network import Network
-from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, TaskInfo
+from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, Position, TaskInfo
 
 
 class BoardLearner:
@@ -43,6 +43,19 @@ class BoardLearner:
         self._client.reset(settings)
         if self._commit_every:
             self._client.commit(self._commit_every)
+
+    def position(self, settings: LearnSettings) -> Position | None:
+        """How far the board has come in a run with these settings; None when it learns by others."""
+        hello = self._client.hello()
+        if hello.settings != self._client.settings_crc(settings):
+            return None
+        return Position(
+            hello.seen - hello.step, hello.tasks_begun, bool(hello.task_open), hello.epochs_done, hello.position
+        )
+
+    def rejoin(self, task: TaskInfo) -> None:
+        """Go on in a task that is open on the board already."""
+        self._samples = task.samples
 
     def remember(self, x: Inputs, y: Labels) -> None:
         """Offer int8 (n, inputs) samples with labels uint8 (n,) to the replay buffer without learning them."""

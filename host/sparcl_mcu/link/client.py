@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -40,15 +41,18 @@ from .transport import Transport
 class Client:
     """The host's end of the link to one board.
 
-    `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. Every
-    method raises LinkError when the board is silent, refuses (RefusedError), or speaks another version. After such an
-    error, or an interruption, the next call opens the conversation again; the board has then learnt a prefix of the
-    samples, and hello().step tells which.
+    `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. `window`: at
+    most so many frames are unanswered, however many the board can take. Every method raises LinkError when the board is
+    silent, refuses (RefusedError), or speaks another version. After such an error, or an interruption, the next call
+    opens the conversation again; the board has then learnt a prefix of the samples, and hello().step tells which.
     """
 
-    def __init__(self, stream: ByteStream, *, log: LinkLog | None = None, timeout: float = 2.0) -> None:
+    def __init__(
+        self, stream: ByteStream, *, log: LinkLog | None = None, timeout: float = 2.0, window: int = 32
+    ) -> None:
         self._stream = stream
         self._transport = Transport(stream, log, timeout)
+        self._window = window
         self._hello: Hello | None = None
 
     @property
@@ -85,11 +89,12 @@ class Client:
 
     def reset(self, settings: LearnSettings) -> None:
         """Forget everything learnt, and learn as `settings` say from now on."""
-        s = settings
-        rate = (s.seed, s.lr_mantissa, s.lr_exponent)
-        kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
-        shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
-        self._control(Kind.RESET, RESET.pack(*rate, *kinds, *shares))
+        self._control(Kind.RESET, _packed(settings))
+
+    @staticmethod
+    def settings_crc(settings: LearnSettings) -> int:
+        """What Hello.settings is on a board that learns as `settings` say."""
+        return zlib.crc32(_packed(settings))
 
     def begin_task(self, task: TaskInfo) -> None:
         """Open the next task."""
@@ -206,7 +211,7 @@ class Client:
 
     def _samples(self, kind: Kind, payloads: Sequence[bytes]) -> list[bytes]:
         """Messages that may be on their way together; the replies without their status."""
-        replies = self._transport.exchange(kind, payloads, self._ready().window)
+        replies = self._transport.exchange(kind, payloads, min(self._ready().window, self._window))
         for index, reply in enumerate(replies):
             self._check(kind, reply, f" of sample {index}")
         return [reply[1:] for reply in replies]
@@ -254,6 +259,13 @@ class Client:
             f"{self.name} answered {kind.name} with {len(reply)} bytes, which docs/protocol.md does not know; "
             "build and upload the firmware again from this checkout"
         )
+
+
+def _packed(s: LearnSettings) -> bytes:
+    """RESET's payload."""
+    kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
+    shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
+    return RESET.pack(s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares)
 
 
 def _bits(classes: Sequence[int], hello: Hello) -> bytes:

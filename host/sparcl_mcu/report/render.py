@@ -42,6 +42,7 @@ def render(folder: Path) -> str:
             watched=watched,
             pictures=pictures,
             columns=[_values(w["values"]) for w in watched],
+            by_domain=all(task["name"] for task in results["tasks"]),
             heat=runs["replay"].tolist(),
             ram=_shares(plan["rows"]),
             accuracy_plot=_accuracy_plot(runs, labels),
@@ -120,7 +121,9 @@ def _values(values: Any) -> str:
 
 
 def _ticks(tasks: list[list[str]]) -> list[str]:
-    """Labels under the plot: the classes each task added, as far as there is room for them."""
+    """Labels under the plot: the classes each task added, or its name, as far as there is room."""
+    if len(tasks) > 8:
+        return [str(j) for j in range(len(tasks))]
     if all(len(", ".join(names)) <= 8 for names in tasks):
         added = [", ".join(names) for names in tasks]
     elif all(len(names) <= 3 and max(map(len, names)) <= 14 for names in tasks):

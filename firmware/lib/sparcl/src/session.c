@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "help.h"
 #include "sparcl/crc32.h"
 #include "state.h"
 
@@ -443,6 +444,11 @@ void scl_session_receive(scl_session *s, const uint8_t *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         size_t payload_bytes = 0;
+        if (scl_help_wanted(s, bytes[i])) {
+            scl_help_answer(s);
+            scl_frame_init(&s->decoder, s->decoder.bytes, s->decoder.capacity);
+            continue;
+        }
         switch (scl_frame_push(&s->decoder, bytes[i], &payload_bytes)) {
         case SCL_FRAME_NONE:
             break;

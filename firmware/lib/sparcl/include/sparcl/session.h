@@ -33,8 +33,9 @@
 
 /* What a port provides. Constant; outlives the session. */
 typedef struct scl_session_io {
-    /* Send all n bytes (at most SCL_REPLY_BYTES). Called once a frame received,
-     * from within scl_session_receive. May block until there is room. */
+    /* Send all n bytes (at most SCL_REPLY_BYTES). Called once a frame received, and
+     * for lines of text to a person, from within scl_session_receive. May block until
+     * there is room. */
     void (*write)(const uint8_t *data, size_t n);
     /* Instructions executed so far, modulo 2^32; called just before and after
      * each sample is learnt. Always 0 where they cannot be counted. */
@@ -73,6 +74,7 @@ typedef struct scl_session {
     uint8_t expected;                          /* next sequence number */
     uint32_t written;                          /* bytes of a state being written, 0: none */
     uint8_t kept;                              /* replies kept, up to expected - 1 */
+    uint8_t typed;                             /* of the word `help`, see src/help.c */
     bool open;                                 /* a HELLO came since power-on */
 } scl_session;
 
