@@ -83,10 +83,11 @@ def page(found: dict[str, Any]) -> str:
     if "soak" in found:
         m = found["soak"]
         measured = (
-            f"{m['samples']:,} samples in {m['training_passes']:,} passes, replay included, {m['samples_per_second']:,} a "
-            f"second on a busy computer; "
-            f"accuracy {m['accuracy'][0]:.2f} at first, {m['accuracy'][-1]:.2f} at last; memory {m['resident_kib'][0]} KiB, then at most "
-            f"{max(m['resident_kib'])}; counters {'agree' if m['counters_consistent'] else 'DISAGREE'}"
+            f"{m['samples']:,} samples in {m['training_passes']:,} passes, replay included, "
+            f"{m['samples_per_second']:,} a second on a busy computer; "
+            f"accuracy {m['accuracy'][0]:.2f} at first, {m['accuracy'][-1]:.2f} at last; "
+            f"memory {m['resident_kib'][0]} KiB, then at most {max(m['resident_kib'])}; "
+            f"counters {'agree' if m['counters_consistent'] else 'DISAGREE'}"
         )
         row("soak", "soak, native", measured, "no leak, no stall, no collapse")
     if "efficiency" in found:
