@@ -65,14 +65,21 @@ def sanitized_runtime() -> list[str]:
     return [str(file) for file in sorted(folder.glob("*.o"))]
 
 
-@functools.cache
+VARIANTS = {"plain": [], "dsp": ["-DSCL_DSP=1", "-I", str(REPO / "tests/c/dsp")]}  # of kernels: the compiler's flags
+variant = "plain"  # of runtime_library; kernel_cases.every_variant sets it
+
+
 def runtime_library() -> ctypes.CDLL:
     """The runtime as a shared library with UBSan, plus tests/c/exports.c for what is inline."""
+    return _runtime_library(variant)
+
+
+@functools.cache
+def _runtime_library(kernels: str) -> ctypes.CDLL:
     out = Path(tempfile.mkdtemp()) / "runtime.so"
     exports = str(REPO / "tests/c/exports.c")
-    compile_c(
-        out, [exports, *runtime_sources(session=False)], "-shared", "-fPIC", "-fsanitize=undefined", "-static-libubsan"
-    )
+    flags = ["-shared", "-fPIC", "-fsanitize=undefined", "-static-libubsan", *VARIANTS[kernels]]
+    compile_c(out, [exports, *runtime_sources(session=False)], *flags)
     return ctypes.CDLL(os.fspath(out))
 
 

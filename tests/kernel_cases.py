@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import helpers
 from c_structs import Gathered, Masters, Matrix, Measure, Memory, Output, Rate, Vec, Watch, vec
 from sparcl_mcu import numerics as nx
 from sparcl_mcu.graph import Shape, Window
@@ -19,6 +21,15 @@ from sparcl_mcu.numerics import Ints
 from sparcl_mcu.ops import activation
 from sparcl_mcu.sparsity import BLOCKS, Block, Mask, expand, shrink, top_blocks
 from sparcl_tools.layout import pack
+
+
+@pytest.fixture(autouse=True, scope="module", params=sorted(helpers.VARIANTS))
+def every_variant(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test module that imports this runs with each variant of the kernels, those of other cores by C stand-ins."""
+    helpers.variant = request.param
+    yield
+    helpers.variant = "plain"
+
 
 Rng = np.random.Generator
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -18,6 +18,7 @@ from kernel_cases import (
     Rng,
     blocks,
     error_exponents,
+    every_variant,  # noqa: F401  # a fixture
     input_exponents,
     layers,
     mantissas,
@@ -72,11 +73,11 @@ def test_forward(case: Case, data: st.DataObject) -> None:
     layer = case.layer
     memory = Memory()
     x = memory.inputs(mantissas(case.rng, *case.shape))
-    patch = memory.outputs(layer.masters.shape[1], np.int8)
+    tile = memory.outputs(4 * layer.masters.shape[1], np.int16)
     e_acc = layer.e_w + case.e_x
     out = outputs(data.draw, size(case.out_shape), e_acc)
     getattr(runtime_library(), f"scl_conv2d_forward_{layer.kernel}")(
-        ctypes.byref(layer.c()), struct(case), vec(x, case.e_x), pointer(patch), ctypes.byref(out.struct)
+        ctypes.byref(layer.c()), struct(case), vec(x, case.e_x), pointer(tile), ctypes.byref(out.struct)
     )
     acc = CONV.forward(case.node, layer.hi, x.astype(np.int64).reshape(case.shape))
     out.check(with_bias(acc, layer.bias, e_acc), e_acc)

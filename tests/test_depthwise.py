@@ -17,6 +17,7 @@ from kernel_cases import (
     biases,
     crc_function,
     error_exponents,
+    every_variant,  # noqa: F401  # a fixture
     input_exponents,
     mantissas,
     maps,

@@ -43,7 +43,11 @@ MUTATIONS = [
     ),
     Mutation("saturation: add does not count", "src/ops/output.h", "|| q < -127", "", "add"),
     Mutation(
-        "exponent: bias", "src/ops/matrix.h", "e_acc - SCL_BIAS_EXPONENT", "e_acc - SCL_BIAS_EXPONENT + 1", "dense"
+        "exponent: bias",
+        "src/ops/output.c",
+        "bias_shift = e_acc - SCL_BIAS_EXPONENT;\n    rectified",
+        "bias_shift = e_acc - SCL_BIAS_EXPONENT + 1;\n    rectified",
+        "dense",
     ),
     Mutation("exponent: update", "src/ops/output.h", "(e_w + to->unit)", "(e_w + to->unit + 1)", "conv2d"),
     Mutation(
@@ -65,9 +69,20 @@ MUTATIONS = [
     Mutation("exponent: join", "src/ops/error_sum.c", "branch->e > sum->e ? branch->e : sum->e", "sum->e", "error_sum"),
     Mutation("exponent: normalise", "src/ops/error_sum.c", "sum->e + shift", "sum->e", "error_sum"),
     Mutation("padding: rows", "src/ops/window.h", "ky) - w->pad_top", "ky) - w->pad_top / 2", "conv2d"),
+    Mutation("padding: not zero", "src/ops/blocks.h", "+ c) * SCL_TILE + lane] = 0", "+ c) * SCL_TILE] = 0", "conv2d"),
+    Mutation("padding: not zero, DSP", "src/ops/blocks_dsp.h", "tile_at(i, lane, m, k)] = 0", "i] = 0", "conv2d"),
+    Mutation("padding: on the right", "src/ops/conv2d.c", "(width - end) * w->channels", "0", "conv2d"),
     Mutation(
-        "padding: not zero", "src/ops/conv2d.c", "memset(to, 0, w->channels)", "memset(to, 1, w->channels)", "conv2d"
+        "rounding: rectified",
+        "src/ops/output.c",
+        "twice = (v >> (shift - 1)) + 1",
+        "twice = (v >> (shift - 1))",
+        "dense",
     ),
+    Mutation("ReLU mask: rectified", "src/ops/output.c", "(uint32_t)-v &", "(uint32_t)~v &", "dense"),
+    Mutation("rounding: a step, DSP", "src/ops/blocks_dsp.h", "MORE * 65536 + 32768", "MORE * 65536", "dense"),
+    Mutation("saturation: a step, DSP", "src/ops/blocks_dsp.h", "less, MORE *", "less, (MORE - 1) *", "dense"),
+    Mutation("span: one too many", "src/ops/conv2d.c", ">= in + pad", "> in + pad", "conv2d"),
     Mutation("padding: left is top", "src/ops/window.h", "kx) - w->pad_left", "kx) - w->pad_top", "depthwise"),
     Mutation("padding: wins", "src/ops/pool.c", "best = -128", "best = 0", "pool"),
     Mutation("ReLU mask", "src/ops/output.h", "acc <= 0", "acc < 0", "add"),

@@ -54,5 +54,5 @@ def test_share(n: int, fraction: int) -> None:
 
 def test_a_pointwise_convolution_needs_none() -> None:
     graph = every_operator()
-    assert scratch.conv2d_forward(graph, graph.node("short")) == 0
-    assert scratch.conv2d_forward(graph, graph.node("conv3")) == 5 * 5 * 8
+    assert scratch.conv2d_input_grad(graph, graph.node("short")) == 0
+    assert scratch.conv2d_forward(graph, graph.node("conv3")) == 4 * 2 * 5 * 5 * 8

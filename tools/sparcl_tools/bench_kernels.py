@@ -142,7 +142,7 @@ class _Bench:
         self.e_out = E_W + E_X + nx.blen(2 * room) - 7
         depthwise = node.op == "depthwise"
         self.e_w = np.array([E_W - c % 3 for c in range(self.rows)]) if depthwise else np.array([E_W])
-        self.patch = 0 if node.window is None or depthwise else self.fan_in  # words
+        self.patch = 0 if node.window is None or depthwise else 2 * self.fan_in  # words
         inputs, outputs = int(np.prod(shape)), int(np.prod(self.out_shape))
         self.sizes = {
             "bias": self.rows,
@@ -260,8 +260,8 @@ class _Phases:
         patched = bench.patch > 0
         crc = bench.crc(q=q, positive=np.packbits((acc > 0).ravel(), bitorder="little"))
         vec = f"{self.window}(scl_vec){{x, {E_X}}}, "
-        rest = vec + ("(int8_t *)patch, " if patched else "") + "&out"
-        scratch = bench.fan_in if patched else 0
+        rest = vec + ("(int16_t *)patch, " if patched else "") + "&out"
+        scratch = 8 * bench.fan_in if patched else 0
         what = "forward, frozen" if frozen else "forward"
         self._call(what, "forward", frozen, rest, scratch, len(self.order), [], crc)
 

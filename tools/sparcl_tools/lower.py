@@ -152,12 +152,11 @@ class _Lowering:
         if node.op == "dense":
             return f"scl_dense_forward_{kernel(self.network, node)}(&m_{name}, {self._vec(source)}, &o_{name});", []
         if node.op == "conv2d":
-            patch, more = "NULL", []
-            if count := scratch.conv2d_forward(self.graph, node):
-                more = [self._buffer(f"{name}_patch", f"{name} patch, int8", count, "int8_t")]
-                patch = self._at(more[0])
-            suffix = kernel(self.network, node)
-            return f"scl_conv2d_forward_{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, {patch}, &o_{name});", more
+            count = scratch.conv2d_forward(self.graph, node)
+            tile = self._buffer(f"{name}_tile", f"{name} patches, int16", count, "int16_t")
+            suffix, at = kernel(self.network, node), self._at(tile)
+            call = f"scl_conv2d_forward_{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, {at}, &o_{name});"
+            return call, [tile]
         if node.op == "depthwise":
             suffix = "_frozen" if node.frozen else ""
             return f"scl_depthwise_forward{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, &o_{name});", []

@@ -155,7 +155,8 @@ def _members(network: Network, room: Room) -> list[_Member]:
             members.append(_Member(f"{node.name}_gathered", f"{node.name} gradients, int32", "int32_t", weights.slots))
         blocks = sparse.get(node.name)
         slots = blocks.capacity * blocks.weights if blocks else weights.slots
-        members.append(_Member(f"{node.name}_master", f"{node.name} masters, int16", "int16_t", slots))
+        even = slots + slots % 2  # kernels take two at a time: the next layer's masters begin at a word
+        members.append(_Member(f"{node.name}_master", f"{node.name} masters, int16", "int16_t", even))
     for name, blocks in sparse.items():
         if room.tdm:
             width = 8 * index_bytes(network.weights[name], network.graph.node(name).block)

@@ -14,13 +14,13 @@ def relu_mask(outputs: int) -> int:
 
 
 def conv2d_forward(graph: Graph, node: Node) -> int:
-    """scl_conv2d_forward_scratch: an int8 patch; none for a 1x1 kernel."""
-    return 0 if node.window is None or node.window.kernel == (1, 1) else graph.fan_in(node)
+    """scl_conv2d_forward_scratch: int16 patches of four positions."""
+    return 8 * graph.fan_in(node)
 
 
 def conv2d_input_grad(graph: Graph, node: Node) -> int:
-    """scl_conv2d_input_grad_scratch: an int32 patch."""
-    return 4 * conv2d_forward(graph, node)
+    """scl_conv2d_input_grad_scratch: an int32 patch; none for a 1x1 kernel."""
+    return 0 if node.window is None or node.window.kernel == (1, 1) else 4 * graph.fan_in(node)
 
 
 def max_pool_index(graph: Graph, node: Node) -> int:

@@ -150,7 +150,7 @@ def _stored(start: NDArray[Any], index: NDArray[Any], shape: tuple[int, ...]) ->
 def _unpack(into: NDArray[Any], values: NDArray[Any], node: Node, blocks: Mask | None) -> None:
     """Weights in storage order into a (rows, fan_in) matrix; blocks: (groups, columns) that are stored, None: all."""
     if blocks is None:
-        into[:] = values.reshape(into.shape)
+        into[:] = values[: into.size].reshape(into.shape)
         return
     rows, cols = node.block
     tiles = into.reshape(blocks.shape[0], rows, blocks.shape[1], cols)

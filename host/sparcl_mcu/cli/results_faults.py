@@ -82,11 +82,11 @@ def page(found: dict[str, Any]) -> str:
         row("fuzz", "the C session, fuzzed with states and a failing flash", measured, "10,000,000 inputs, 0")
     if "soak" in found:
         m = found["soak"]
-        accuracy, memory = m["accuracy"], m["resident_kib"]
         measured = (
             f"{m['samples']:,} samples in {m['training_passes']:,} passes, replay included, "
-            f"{m['samples_per_second']:,} a second on a busy computer; accuracy {accuracy[0]:.2f} at first, "
-            f"{accuracy[-1]:.2f} at last; memory {memory[0]} KiB, then at most {max(memory)}; "
+            f"{m['samples_per_second']:,} a second on a busy computer; "
+            f"accuracy {m['accuracy'][0]:.2f} at first, {m['accuracy'][-1]:.2f} at last; "
+            f"memory {m['resident_kib'][0]} KiB, then at most {max(m['resident_kib'])}; "
             f"counters {'agree' if m['counters_consistent'] else 'DISAGREE'}"
         )
         row("soak", "soak, native", measured, "no leak, no stall, no collapse")

@@ -14,3 +14,16 @@ uint32_t scl_hash32(uint32_t seed, uint32_t stream, uint32_t step, uint32_t laye
 {
     return mix(mix(mix(mix(seed ^ stream) ^ step) ^ layer) ^ index);
 }
+
+int32_t scl_rsr_beyond(int32_t v, int shift)
+{
+    if (shift > 0) {
+        return 0;
+    }
+    const int left = -shift < 31 ? -shift : 31; /* more cannot change a saturated result */
+    const int32_t shifted = (int32_t)((uint32_t)v << left);
+    if (shifted >> left != v || shifted == INT32_MIN) {
+        return v < 0 ? -INT32_MAX : INT32_MAX;
+    }
+    return shifted;
+}

@@ -37,20 +37,21 @@ static inline int32_t scl_sat(int32_t v, int32_t limit)
     return v > limit ? limit : v < -limit ? -limit : v;
 }
 
-/* Rounding shift right, round half up also for negative v. shift <= 0 is a left
- * shift saturated to +-(2^31 - 1); shift >= 32 gives 0. */
-static inline int32_t scl_rsr(int32_t v, int shift)
+/* Rounding shift right, round half up also for negative v; 1 <= shift <= 31. */
+static inline int32_t scl_rsr_usual(int32_t v, int shift)
 {
-    if (shift <= 0) {
-        const int left = -shift < 31 ? -shift : 31; /* more cannot change a saturated result */
-        const int64_t wide = (int64_t)v * (INT64_C(1) << left);
-        return wide > INT32_MAX ? INT32_MAX : wide < -INT32_MAX ? -INT32_MAX : (int32_t)wide;
-    }
-    if (shift >= 32) {
-        return 0;
-    }
     /* floor plus the highest bit shifted out: no 64-bit sum needed */
     return (v >> shift) + ((v >> (shift - 1)) & 1);
+}
+
+/* The same for shifts that hardly occur, below 1 and above 31. */
+int32_t scl_rsr_beyond(int32_t v, int shift);
+
+/* Rounding shift right. shift <= 0 is a left shift saturated to +-(2^31 - 1); shift >= 32
+ * gives 0. */
+static inline int32_t scl_rsr(int32_t v, int shift)
+{
+    return shift >= 1 && shift <= 31 ? scl_rsr_usual(v, shift) : scl_rsr_beyond(v, shift);
 }
 
 /* Bits needed to write v: 32 - clz(v), 0 for 0. */

@@ -1,8 +1,8 @@
 /* Convolution; the NumPy twin is host/sparcl_mcu/ops/conv2d.py.
  *
  * A dense layer over patches: each output position gathers the inputs its kernel
- * covers, with zeros for padding. A 1x1 kernel covers one position, which is used
- * where it lies. */
+ * covers, with zeros for padding. Forward works on a tile of positions at once, so that
+ * a weight is looked up once for all of them. */
 #include "matrix.h"
 #include "window.h"
 
@@ -11,25 +11,34 @@ SCL_INLINE bool pointwise(const scl_window *w)
     return w->kernel_h == 1 && w->kernel_w == 1;
 }
 
-static const int8_t *gather(const scl_window *w, const int8_t *x, uint32_t y, uint32_t x0,
-                            int8_t *patch)
+/* The inputs that the kernel covers at output (y, x0), into a lane of a tile. Those of a kernel row
+ * lie together in the map, too, but for what is padding on the left and on the right. */
+SCL_INLINE void gather(const scl_matrix *m, const scl_window *w, const int8_t *x, uint32_t y,
+                       uint32_t x0, int16_t *tile, uint32_t lane, layout k)
 {
-    if (pointwise(w)) {
-        return x + window_at(w, window_row(w, y, 0), window_col(w, x0, 0));
-    }
-    int8_t *to = patch;
+    const int32_t col = window_col(w, x0, 0);
+    const int32_t inside = (int32_t)w->in_w - col; /* columns from col on */
+    const uint32_t width = w->kernel_w;
+    const uint32_t skipped = col < 0 ? (uint32_t)-col : 0;
+    const uint32_t left = skipped < width ? skipped : width;
+    const uint32_t end = inside < (int32_t)width ? (uint32_t)inside : width;
+    uint32_t i = 0;
     for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
         const int32_t row = window_row(w, y, ky);
-        for (uint32_t kx = 0; kx < w->kernel_w; kx++, to += w->channels) {
-            const int32_t col = window_col(w, x0, kx);
-            if (window_inside(w, row, col)) {
-                memcpy(to, x + window_at(w, row, col), w->channels);
-            } else {
-                memset(to, 0, w->channels);
-            }
+        const uint32_t first = (uint32_t)row < w->in_h ? left : width;
+        if (first > 0) {
+            tile_clear(tile, i, lane, first * w->channels, m, k);
         }
+        if (first < end) {
+            tile_put(tile, i + first * w->channels, lane,
+                     x + window_at(w, row, col + (int32_t)first), (end - first) * w->channels, m,
+                     k);
+        }
+        if (first < width && end < width) {
+            tile_clear(tile, i + end * w->channels, lane, (width - end) * w->channels, m, k);
+        }
+        i += width * w->channels;
     }
-    return patch;
 }
 
 static void scatter(const scl_window *w, const int32_t *patch, uint32_t y, uint32_t x0, int32_t *v)
@@ -49,14 +58,24 @@ static void scatter(const scl_window *w, const int32_t *patch, uint32_t y, uint3
     }
 }
 
-SCL_INLINE void forward(const scl_matrix *m, const scl_window *w, scl_vec x, int8_t *patch,
+SCL_INLINE void forward(const scl_matrix *m, const scl_window *w, scl_vec x, int16_t *tile,
                         scl_output *out, layout k)
 {
-    scl_output_begin(out, (uint32_t)w->out_h * w->out_w * m->rows);
-    uint32_t base = 0;
-    for (uint32_t y = 0; y < w->out_h; y++) {
-        for (uint32_t col = 0; col < w->out_w; col++, base += m->rows) {
-            matrix_forward(m, gather(w, x.q, y, col, patch), m->e_w + x.e, base, out, k);
+    const uint32_t positions = (uint32_t)w->out_h * w->out_w;
+    uint32_t y = 0;
+    uint32_t x0 = 0;
+    uint32_t lane = 0;
+    scl_output_begin(out, positions * m->rows);
+    for (uint32_t p = 0; p < positions; p++) {
+        gather(m, w, x.q, y, x0, tile, lane, k);
+        if (++x0 == w->out_w) {
+            x0 = 0;
+            y++;
+        }
+        if (++lane == SCL_TILE || p + 1 == positions) {
+            const uint32_t base = (p + 1 - lane) * m->rows;
+            matrix_forward_tile(m, tile, lane, m->e_w + x.e, base, out, k);
+            lane = 0;
         }
     }
 }
@@ -80,20 +99,41 @@ SCL_INLINE void input_grad(const scl_matrix *m, const scl_window *w, scl_vec d, 
     }
 }
 
+/* Outputs first .. end - 1 along one side of the map whose kernel position k is not padding. */
+typedef struct span {
+    uint32_t first, end;
+} span;
+
+static span inside_of(uint32_t out, uint32_t in, uint32_t stride, uint32_t k, uint32_t pad)
+{
+    span s = {0, out};
+    while (s.first < out && s.first * stride + k < pad) {
+        s.first++;
+    }
+    while (s.end > s.first && (s.end - 1) * stride + k >= in + pad) {
+        s.end--;
+    }
+    return s;
+}
+
 /* Which kernel position and channel an input of the matrix is; walks upwards without division. */
 typedef struct tap {
     uint32_t ky, kx;
     uint32_t first; /* input number of channel 0 at (ky, kx) */
+    span y, x;      /* outputs that see an input there */
 } tap;
+
+static tap tap_at(const scl_window *w, uint32_t ky, uint32_t kx, uint32_t first)
+{
+    return (tap){ky, kx, first, inside_of(w->out_h, w->in_h, w->stride_h, ky, w->pad_top),
+                 inside_of(w->out_w, w->in_w, w->stride_w, kx, w->pad_left)};
+}
 
 SCL_INLINE void advance(tap *t, const scl_window *w, uint32_t input)
 {
     while (input - t->first >= w->channels) {
-        t->first += w->channels;
-        if (++t->kx == w->kernel_w) {
-            t->kx = 0;
-            t->ky++;
-        }
+        const bool next_row = t->kx + 1u == w->kernel_w;
+        *t = tap_at(w, t->ky + next_row, next_row ? 0 : t->kx + 1u, t->first + w->channels);
     }
 }
 
@@ -101,26 +141,16 @@ SCL_INLINE void advance(tap *t, const scl_window *w, uint32_t input)
 SCL_INLINE void block_grad(const scl_window *w, uint32_t rows, const int8_t *d, const int8_t *x,
                            const tap *t, uint32_t channel, int32_t *g, layout k)
 {
-    for (uint32_t y = 0; y < w->out_h; y++) {
-        const int32_t row = window_row(w, y, t->ky);
-        for (uint32_t x0 = 0; x0 < w->out_w; x0++) {
-            const int32_t col = window_col(w, x0, t->kx);
-            if (!window_inside(w, row, col)) {
-                continue;
-            }
-            const int8_t *ds = d + (y * w->out_w + x0) * rows;
-            const int8_t *xs = x + window_at(w, row, col) + channel;
-            for (uint32_t r = 0; r < k.rows; r++) {
-                for (uint32_t c = 0; c < k.cols; c++) {
-                    g[r * k.cols + c] += ds[r] * xs[c];
-                }
-            }
-        }
+    const int32_t col = window_col(w, t->x.first, t->kx);
+    for (uint32_t y = t->y.first; y < t->y.end; y++) {
+        run_grad(d + (y * w->out_w + t->x.first) * rows, rows,
+                 x + window_at(w, window_row(w, y, t->ky), col) + channel,
+                 (uint32_t)w->stride_w * w->channels, t->x.end - t->x.first, g, k);
     }
 }
 
-SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, scl_vec d, scl_vec x,
-                            layout k)
+SCL_INLINE void weight_grad_of(const scl_matrix *m, const scl_window *w, sink to, scl_vec d,
+                               scl_vec x, layout k)
 {
     const int shift = sink_shift(&to, m->e_w, d.e + x.e);
     const int bias_shift = SCL_BIAS_EXPONENT - (d.e + to.rate.exponent);
@@ -146,7 +176,7 @@ SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, s
         if (any == 0) {
             continue;
         }
-        tap t = {0, 0, 0};
+        tap t = tap_at(w, 0, 0, 0);
         for (uint32_t b = range.first; b < range.end; b++) {
             if (!sink_takes_block(&to, b)) {
                 continue;
@@ -155,19 +185,31 @@ SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, s
             uint32_t at = (b - range.origin) * k.rows * k.cols;
             int32_t g[4] = {0};
             advance(&t, w, input);
-            block_grad(w, m->rows, d.q + o, x.q, &t, input - t.first, g, k);
+            if (t.x.first < t.x.end)
+                block_grad(w, m->rows, d.q + o, x.q, &t, input - t.first, g, k);
             for (uint32_t i = 0; i < k.rows * k.cols; i++) {
                 sink_weight(&to, at++, to.rate.mantissa * g[i], shift);
             }
         }
     }
+    sink_end(&to);
+}
+
+SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, scl_vec d, scl_vec x,
+                            layout k)
+{
+    if (k.index_bytes == 0 && (w->channels & 3u) == 0) { /* a dense layer is made of blocks, too */
+        weight_grad_of(m, w, to, d, x, LAYOUT(1, 4, 0, false));
+    } else {
+        weight_grad_of(m, w, to, d, x, k);
+    }
 }
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
     void scl_conv2d_forward_##name(const scl_matrix *m, const scl_window *w, scl_vec x,            \
-                                   int8_t *patch, scl_output *out)                                 \
+                                   int16_t *tile, scl_output *out)                                 \
     {                                                                                              \
-        forward(m, w, x, patch, out, LAYOUT(r, c, ib, fr));                                        \
+        forward(m, w, x, tile, out, LAYOUT(r, c, ib, fr));                                         \
     }                                                                                              \
     void scl_conv2d_input_grad_##name(const scl_matrix *m, const scl_window *w, scl_vec d,         \
                                       int32_t *patch, int32_t *v)                                  \

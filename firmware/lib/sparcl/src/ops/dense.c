@@ -13,10 +13,21 @@ SCL_INLINE void input_grad(const scl_matrix *m, scl_vec d, int32_t *v, layout k)
     matrix_input_grad(m, d.q, v, k);
 }
 
-SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, layout k)
+/* Updates of a group, which are many, run in functions of their own: with registers to themselves.
+ */
+typedef void learn_function(const scl_matrix *m, const sink *to, uint32_t first, uint32_t end,
+                            const int32_t *scaled, const int8_t *x, int shift);
+
+#define LEARN static __attribute__((noinline)) void
+
+SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, layout k,
+                            learn_function *learn)
 {
     const int shift = sink_shift(&to, m->e_w, d.e + x.e);
     const int bias_shift = SCL_BIAS_EXPONENT - (d.e + to.rate.exponent);
+    if (to.kind == SINK_UPDATE) {
+        scl_biases_learn(to.bias, d.q, m->rows, to.rate.mantissa, bias_shift);
+    }
     for (uint32_t group = 0; group < m->rows / k.rows; group++) {
         int32_t scaled[4]; /* mantissa of the rate * error of each row of the group */
         int32_t any = 0;
@@ -24,7 +35,7 @@ SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, 
             const uint32_t o = group * k.rows + r;
             scaled[r] = to.rate.mantissa * d.q[o];
             any |= scaled[r];
-            if (sink_takes_biases(&to)) {
+            if (to.kind == SINK_GATHER) {
                 sink_bias(&to, o, scaled[r], bias_shift);
             }
         }
@@ -32,6 +43,10 @@ SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, 
             continue; /* nothing below would change */
         }
         const block_range range = sink_blocks(m, &to, group, k);
+        if (to.kind == SINK_UPDATE && steps_fit(shift)) {
+            learn(m, &to, range.first, range.end, scaled, x.q, shift);
+            continue;
+        }
         for (uint32_t b = range.first; b < range.end; b++) {
             if (!sink_takes_block(&to, b)) {
                 continue;
@@ -45,6 +60,7 @@ SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, 
             }
         }
     }
+    sink_end(&to);
 }
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
@@ -61,33 +77,49 @@ SCL_FROZEN_LIST(DEFINE)
 #undef DEFINE
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
+    LEARN learn_##name(const scl_matrix *m, const sink *to, uint32_t first, uint32_t end,          \
+                       const int32_t *scaled, const int8_t *x, int shift)                          \
+    {                                                                                              \
+        if ((ib) == 0) {                                                                           \
+            row_learn(to->master + first, end - first, scaled[0], x, shift);                       \
+        } else {                                                                                   \
+            group_learn(m, to->master, first, end, NULL, scaled, x, shift, LAYOUT(r, c, ib, fr));  \
+        }                                                                                          \
+    }                                                                                              \
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
                                         scl_vec x, scl_rate rate)                                  \
     {                                                                                              \
-        weight_grad(m, SINK_UPDATE(to, rate), d, x, LAYOUT(r, c, ib, fr));                         \
+        weight_grad(m, SINK_UPDATE(to, rate), d, x, LAYOUT(r, c, ib, fr), learn_##name);           \
     }                                                                                              \
     void scl_dense_weight_gather_##name(const scl_matrix *m, const scl_gathered *to, scl_vec d,    \
                                         scl_vec x, scl_rate rate)                                  \
     {                                                                                              \
-        weight_grad(m, SINK_GATHER(to, rate), d, x, LAYOUT(r, c, ib, fr));                         \
+        weight_grad(m, SINK_GATHER(to, rate), d, x, LAYOUT(r, c, ib, fr), NULL);                   \
     }                                                                                              \
     void scl_dense_weight_watch_##name(const scl_matrix *m, const scl_masters *of,                 \
                                        scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate)      \
     {                                                                                              \
-        weight_grad(m, SINK_WATCH(of, rate, watch), d, x, LAYOUT(r, c, ib, fr));                   \
+        weight_grad(m, SINK_WATCH(of, rate, watch), d, x, LAYOUT(r, c, ib, fr), NULL);             \
     }
 SCL_TRAINABLE_LIST(DEFINE)
 #undef DEFINE
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \
+    LEARN learn_selected_##name(const scl_matrix *m, const sink *to, uint32_t first, uint32_t end, \
+                                const int32_t *scaled, const int8_t *x, int shift)                 \
+    {                                                                                              \
+        group_learn(m, to->master, first, end, to->selected, scaled, x, shift,                     \
+                    LAYOUT(r, c, ib, fr));                                                         \
+    }                                                                                              \
     void scl_dense_weight_update_selected_##name(const scl_matrix *m, const scl_masters *to,       \
                                                  scl_vec d, scl_vec x, scl_rate rate)              \
     {                                                                                              \
-        weight_grad(m, SINK_SELECTED(to, rate), d, x, LAYOUT(r, c, ib, fr));                       \
+        weight_grad(m, SINK_SELECTED(to, rate), d, x, LAYOUT(r, c, ib, fr),                        \
+                    learn_selected_##name);                                                        \
     }                                                                                              \
     void scl_dense_weight_measure_##name(const scl_matrix *m, const scl_measure *to, scl_vec d,    \
                                          scl_vec x)                                                \
     {                                                                                              \
-        weight_grad(m, SINK_MEASURE(to), d, x, LAYOUT(r, c, ib, fr));                              \
+        weight_grad(m, SINK_MEASURE(to), d, x, LAYOUT(r, c, ib, fr), NULL);                        \
     }
 SCL_SPARSE_LIST(DEFINE)

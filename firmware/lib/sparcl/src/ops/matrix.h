@@ -5,36 +5,14 @@
 #ifndef SPARCL_SRC_OPS_MATRIX_H
 #define SPARCL_SRC_OPS_MATRIX_H
 
-#include "output.h"
+#include "layout.h"
 
-/* The constants a variant is made of. */
-typedef struct layout {
-    uint32_t rows, cols;  /* block shape, rows * cols <= 4 */
-    uint32_t index_bytes; /* 0: dense, no index */
-    bool frozen;
-} layout;
-
-#define LAYOUT(r, c, ib, fr)                                                                       \
-    ((layout){.rows = (r), .cols = (c), .index_bytes = (ib), .frozen = (fr)})
-
-SCL_INLINE int32_t weight(const scl_matrix *m, uint32_t at, layout k)
-{
-    return k.frozen ? ((const int8_t *)m->weights)[at] : ((const int16_t *)m->weights)[at] >> 8;
-}
-
-/* First input of a block. `nth` is its number within its group. */
-SCL_INLINE uint32_t block_input(const scl_matrix *m, uint32_t block, uint32_t nth, layout k)
-{
-    const uint32_t column = k.index_bytes == 0   ? nth
-                            : k.index_bytes == 1 ? ((const uint8_t *)m->index)[block]
-                                                 : ((const uint16_t *)m->index)[block];
-    return column * k.cols;
-}
-
-SCL_INLINE uint32_t first_block(const scl_matrix *m, uint32_t group, layout k)
-{
-    return k.index_bytes == 0 ? group * m->fan_in : m->start[group];
-}
+/* Fast variants are chosen here, by what the core has. */
+#if SCL_DSP
+#include "blocks_dsp.h"
+#else
+#include "blocks.h"
+#endif
 
 /* The blocks of a group whose gradients a sink takes, all or part of its own. */
 typedef struct block_range {
@@ -59,49 +37,69 @@ SCL_INLINE block_range sink_blocks(const scl_matrix *m, const sink *to, uint32_t
 SCL_INLINE void matrix_forward(const scl_matrix *m, const int8_t *x, int e_acc, uint32_t base,
                                scl_output *out, layout k)
 {
-    for (uint32_t group = 0; group < m->rows / k.rows; group++) {
-        const uint32_t first = first_block(m, group, k);
-        const uint32_t end = first_block(m, group + 1, k);
-        uint32_t at = first * k.rows * k.cols;
-        int32_t acc[4] = {0};
-        for (uint32_t b = first; b < end; b++) {
-            const int8_t *xs = x + block_input(m, b, b - first, k);
-            for (uint32_t r = 0; r < k.rows; r++) {
-                for (uint32_t c = 0; c < k.cols; c++) {
-                    acc[r] += weight(m, at++, k) * xs[c];
-                }
+    int32_t acc[SCL_OUTPUTS_AT_ONCE];
+    const uint16_t *start = m->start;
+    cursor c = cursor_at(m, 0, k);
+    for (uint32_t o = 0; o < m->rows;) {
+        const uint32_t left = m->rows - o;
+        const uint32_t some = left < SCL_OUTPUTS_AT_ONCE ? left : SCL_OUTPUTS_AT_ONCE;
+        const uint32_t first = o;
+        for (int32_t *sums = acc; o < first + some; start++) {
+            const uint32_t n = group_rows(m, o, k);
+            if (k.index_bytes == 0) {
+                rows_dot(m, o, n, x, sums, k);
+            } else {
+                group_dot(&c, (uint32_t)start[1] - start[0], x, sums, k);
             }
+            o += n;
+            sums += n;
         }
-        for (uint32_t r = 0; r < k.rows; r++) {
-            const uint32_t o = group * k.rows + r;
-            const int32_t bias = scl_rsr(m->bias[o], e_acc - SCL_BIAS_EXPONENT);
-            scl_output_put(out, base + o, acc[r] + bias, out->exponent - e_acc);
+        scl_outputs_put(out, base + first, some, acc, m->bias + first, e_acc);
+    }
+}
+
+/* Outputs of n <= SCL_TILE positions of a convolution, from out[base] on, from their patches. */
+SCL_INLINE void matrix_forward_tile(const scl_matrix *m, const int16_t *tile, uint32_t n, int e_acc,
+                                    uint32_t base, scl_output *out, layout k)
+{
+    int32_t acc[SCL_TILE * SCL_OUTPUTS_AT_ONCE];
+    const uint16_t *start = m->start;
+    cursor c = cursor_at(m, 0, k);
+    for (uint32_t o = 0; o < m->rows;) {
+        const uint32_t left = m->rows - o;
+        const uint32_t some = left < SCL_OUTPUTS_AT_ONCE ? left : SCL_OUTPUTS_AT_ONCE;
+        for (uint32_t r = 0; r < some; r += k.rows, start++) {
+            const uint32_t blocks = k.index_bytes == 0 ? m->fan_in : (uint32_t)start[1] - start[0];
+            tile_dot(&c, blocks, tile, acc + r, k);
         }
+        for (uint32_t lane = 0; lane < n; lane++) {
+            scl_outputs_put(out, base + lane * m->rows + o, some, acc + lane * SCL_OUTPUTS_AT_ONCE,
+                            m->bias + o, e_acc);
+        }
+        o += some;
     }
 }
 
 /* Adds the errors of one position's inputs to v (fan_in); d (rows). */
 SCL_INLINE void matrix_input_grad(const scl_matrix *m, const int8_t *d, int32_t *v, layout k)
 {
-    for (uint32_t group = 0; group < m->rows / k.rows; group++) {
-        const int8_t *ds = d + group * k.rows;
+    const uint16_t *start = m->start;
+    for (uint32_t o = 0, n; o < m->rows; o += n, d += n) {
         int32_t any = 0;
-        for (uint32_t r = 0; r < k.rows; r++) {
-            any |= ds[r];
+        n = group_rows(m, o, k);
+        for (uint32_t r = 0; r < n; r++) {
+            any |= d[r];
+        }
+        if (k.index_bytes != 0) {
+            start++;
         }
         if (any == 0) {
             continue;
         }
-        const uint32_t first = first_block(m, group, k);
-        const uint32_t end = first_block(m, group + 1, k);
-        uint32_t at = first * k.rows * k.cols;
-        for (uint32_t b = first; b < end; b++) {
-            int32_t *vs = v + block_input(m, b, b - first, k);
-            for (uint32_t r = 0; r < k.rows; r++) {
-                for (uint32_t c = 0; c < k.cols; c++) {
-                    vs[c] += weight(m, at++, k) * ds[r];
-                }
-            }
+        if (k.index_bytes == 0) {
+            rows_spread(m, o, n, d, v, k);
+        } else {
+            group_spread(m, start[-1], start[0], d, v, k);
         }
     }
 }

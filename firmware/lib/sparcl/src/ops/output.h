@@ -6,7 +6,18 @@
 
 #include "sparcl/ops.h"
 
+/* 16-bit SIMD: Cortex-M4, M7, M33, M55. gcc has its intrinsics since version 10. */
+#if !defined(SCL_DSP)
+#if defined(__ARM_FEATURE_SIMD32) && __GNUC__ >= 10
+#define SCL_DSP 1
+#else
+#define SCL_DSP 0
+#endif
+#endif
+
 #define SCL_INLINE static inline __attribute__((always_inline))
+/* Before a loop of at most four constant rounds: what it indexes can then stay in registers. */
+#define SCL_UNROLL _Pragma("GCC unroll 4")
 
 /* Call before the first output of a layer of n outputs. */
 SCL_INLINE void scl_output_begin(scl_output *out, uint32_t n)
@@ -37,6 +48,17 @@ SCL_INLINE void scl_output_put(scl_output *out, uint32_t o, int32_t acc, int shi
     out->q[o] = (int8_t)scl_sat(q, 127);
 }
 
+#define SCL_OUTPUTS_AT_ONCE 32u
+
+/* Store outputs o .. o + n - 1 of a layer with weights, 1 <= n <= SCL_OUTPUTS_AT_ONCE: acc (n)
+ * without bias, exponent e_acc; bias (n) exponent SCL_BIAS_EXPONENT. */
+void scl_outputs_put(scl_output *out, uint32_t o, uint32_t n, const int32_t *acc,
+                     const int32_t *bias, int e_acc);
+
+/* The same where each output has an exponent: e_w (n) + e_x. */
+void scl_outputs_put_each(scl_output *out, uint32_t o, uint32_t n, const int32_t *acc,
+                          const int32_t *bias, const int8_t *e_w, int e_x);
+
 SCL_INLINE int16_t scl_master_clamp(int32_t m)
 {
     return (int16_t)(m > SCL_MASTER_MAX ? SCL_MASTER_MAX : m < SCL_MASTER_MIN ? SCL_MASTER_MIN : m);
@@ -48,14 +70,15 @@ SCL_INLINE void scl_master_step(int16_t *master, int32_t change, int shift)
     *master = scl_master_clamp(*master - scl_sat(scl_rsr(change, shift), 32767));
 }
 
-/* b -= rsr(change, shift), |b| <= SCL_BIAS_LIMIT. */
+/* b -= rsr(change, shift), |b| <= SCL_BIAS_LIMIT. A step of twice the limit goes all the way. */
 SCL_INLINE void scl_bias_step(int32_t *bias, int32_t change, int shift)
 {
-    const int64_t b = (int64_t)*bias - scl_rsr(change, shift);
-    *bias = b > SCL_BIAS_LIMIT    ? SCL_BIAS_LIMIT
-            : b < -SCL_BIAS_LIMIT ? -SCL_BIAS_LIMIT
-                                  : (int32_t)b;
+    const int32_t step = scl_sat(scl_rsr(change, shift), 2 * SCL_BIAS_LIMIT);
+    *bias = scl_sat(*bias - step, SCL_BIAS_LIMIT);
 }
+
+/* The biases of a dense layer learn: n outputs with errors d, as scl_bias_step. */
+void scl_biases_learn(int32_t *bias, const int8_t *d, uint32_t n, int32_t mantissa, int shift);
 
 /* Where gradients go; a constant where a body is inlined. */
 typedef enum sink_kind {
@@ -75,6 +98,7 @@ typedef struct sink {
     int32_t *sum;            /* gather */
     int32_t *bias;           /* update, gather: biases, or their sums */
     scl_watch *watch;
+    scl_watch seen;    /* watch: counted here first, in registers */
     int16_t *measured; /* measure: of blocks first .. end - 1 */
     uint32_t first, end;
 } sink;
@@ -133,17 +157,17 @@ SCL_INLINE void scl_gather(int32_t *sum, int32_t change, int shift)
 }
 
 /* What an update would do. A gradient of 0 is no update. */
-SCL_INLINE void sink_look(const sink *to, uint32_t at, int32_t change, int shift)
+SCL_INLINE void sink_look(sink *to, uint32_t at, int32_t change, int shift)
 {
     const int32_t step = scl_sat(scl_rsr(change, shift), 32767);
     const int32_t m = to->master[at] - step;
-    to->watch->watched += change != 0;
-    to->watch->dead += change != 0 && step == 0;
-    to->watch->saturated += m != scl_master_clamp(m);
+    to->seen.watched += change != 0;
+    to->seen.dead += change != 0 && step == 0;
+    to->seen.saturated += m != scl_master_clamp(m);
 }
 
 /* at: the weight's place in the layer; change: rate.mantissa * gradient. */
-SCL_INLINE void sink_weight(const sink *to, uint32_t at, int32_t change, int shift)
+SCL_INLINE void sink_weight(sink *to, uint32_t at, int32_t change, int shift)
 {
     switch (to->kind) {
     case SINK_UPDATE:
@@ -160,6 +184,16 @@ SCL_INLINE void sink_weight(const sink *to, uint32_t at, int32_t change, int shi
         to->measured[at] =
             (int16_t)scl_sat(to->measured[at] + scl_sat(scl_rsr(change, shift), 65535), 32767);
         break;
+    }
+}
+
+/* Call when every gradient of a layer was put in. */
+SCL_INLINE void sink_end(const sink *to)
+{
+    if (to->kind == SINK_WATCH) {
+        to->watch->watched += to->seen.watched;
+        to->watch->dead += to->seen.dead;
+        to->watch->saturated += to->seen.saturated;
     }
 }
 
