@@ -49,9 +49,16 @@ class Board:
     name = "the test board"
 
     def __init__(
-        self, inputs: int = 8, window: int = 8, *, program: Path | None = None, arguments: Sequence[Path] = ()
+        self,
+        inputs: int = 8,
+        window: int = 8,
+        *,
+        speed: int | None = None,
+        program: Path | None = None,
+        arguments: Sequence[Path] = (),
     ) -> None:
-        command = [program, *arguments] if program else [str(recording_board()), str(inputs), str(window)]
+        recording = [recording_board(), str(inputs), str(window), *([str(speed)] if speed else [])]
+        command = [program, *arguments] if program else recording
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._pending: list[bytes] = []
         self._splitter = Splitter()

@@ -101,6 +101,7 @@ def test_request_lengths():
     assert payload_format(documented["COMMIT"]) == messages.COMMIT.format
     assert payload_format(documented["READ_STATE"]) == messages.READ_STATE.format
     assert payload_format(documented["WRITE_STATE"]) == messages.WRITE_STATE.format
+    assert payload_format(documented["SPEED"]) == messages.SPEED.format
 
 
 def test_settings():
@@ -125,6 +126,7 @@ def test_long_answers():
     assert f"up to {messages.BUFFER_CLASSES} classes" in reply["BUFFER"]
     assert macro("messages.h", "SCL_WANTED_SAMPLES") == messages.WANTED_SAMPLES
     assert macro("messages.h", "SCL_BUFFER_CLASSES") == messages.BUFFER_CLASSES
+    assert f"within {macro('messages.h', 'SCL_SPEED_TRIAL')} bytes" in PROTOCOL
     assert macro("frame.h", "SCL_STATE_PIECE") == messages.STATE_PIECE
     layer = ", ".join(f"{field.name} u32" for field in fields(LayerInfo))
     assert reply["LAYER"] == layer

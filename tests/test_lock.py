@@ -169,6 +169,11 @@ def test_a_code_is_for_one_kind_one_place_and_one_payload(program: Path, flash: 
         assert board.ask(encode(Kind.RESET, 1 + at, payload)).payload == struct.pack("b", Status.LOCKED), at
     place = 1 + len(wrong)
     assert board.ask(encode(Kind.RESET, place, reset + code(Kind.RESET, place, reset))).payload == b"\0"
+    speed = struct.pack("<I", 9600)
+    for at, (payload, status) in enumerate(
+        [(speed, Status.LOCKED), (speed + code(Kind.SPEED, place + 2, speed), Status.ARG)], place + 1
+    ):
+        assert board.ask(encode(Kind.SPEED, at, payload)).payload == struct.pack("b", status)
     board.close()
 
 

@@ -137,6 +137,7 @@ def test_a_frame_out_of_order(talk, ahead):
         (Kind.COMMIT, bytes(4), Status.STORE, "refused"),
         (Kind.STORE, b"", Status.STORE, "refused"),
         (Kind.READ_STATE, b"\2\0", Status.ARG, "refused"),
+        (Kind.SPEED, struct.pack("<I", 460800), Status.ARG, "refused"),
         (Kind.WRITE_STATE, b"\0\0" + bytes(64), Status.STATE, "refused"),
         (Kind.WRITE_STATE, b"\1\0" + bytes(64), Status.STATE, "refused"),
     ],
@@ -187,8 +188,8 @@ PAYLOADS = {
 }
 
 
-# The last three: tests/test_power_cut.py, tests/test_travel.py
-NOT_HERE = (Kind.NAK, Kind.HELLO, Kind.STATS, Kind.COMMIT, Kind.STORE, Kind.WRITE_STATE)
+# The last four: tests/test_power_cut.py, tests/test_travel.py, tests/test_link_speed.py
+NOT_HERE = (Kind.NAK, Kind.HELLO, Kind.STATS, Kind.COMMIT, Kind.STORE, Kind.WRITE_STATE, Kind.SPEED)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in NOT_HERE])

@@ -44,8 +44,8 @@ static scl_store *open_store(void)
 
 void app_start(void)
 {
-    io = (scl_session_io){port_write, port_instructions, port_stack_used, port_name(),
-                          port_window()};
+    io = (scl_session_io){port_write,    port_instructions, port_stack_used, port_name(),
+                          port_window(), port_can_run_at,   port_run_at};
     if (scl_init(&learner, &scl_model_generated, &scl_state_memory, &scl_arena_memory) != SCL_OK) {
         port_exit(1); /* generated code and memory do not belong together */
     }

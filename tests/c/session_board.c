@@ -2,7 +2,11 @@
  * learner that learns nothing but writes every call into a checksum. Equal
  * checksums mean that the same calls were made, once each and in order.
  *
- * usage: session_board INPUTS WINDOW */
+ * With SPEED the line can run at that speed, and says on stdout when it is told to: @SPEED and a
+ * zero.
+ *
+ * usage: session_board INPUTS WINDOW [SPEED] */
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,7 +15,7 @@
 
 #define CLASSES 10u
 
-static uint32_t calls;
+static uint32_t calls, speed;
 static scl_state state = {
     .magic = SCL_STATE_MAGIC, .version = SCL_STATE_VERSION, .model_hash = 0x12345678u};
 
@@ -162,9 +166,20 @@ static uint32_t stack_used(void)
     return 1234;
 }
 
+static bool can_run_at(uint32_t baud)
+{
+    return baud == 0 || baud == speed;
+}
+
+static void run_at(uint32_t baud)
+{
+    char text[12];
+    send((const uint8_t *)text, (size_t)snprintf(text, sizeof text, "@%u", (unsigned)baud) + 1);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 3)
+    if (argc != 3 && argc != 4)
         return 2;
     uint16_t inputs = (uint16_t)atoi(argv[1]);
     scl_model model = {.hash = 0x12345678u,
@@ -174,7 +189,16 @@ int main(int argc, char **argv)
                        .layer_count = 3,
                        .replay_capacity = 100};
     scl_learner learner = {.model = &model, .state = &state};
-    scl_session_io io = {send, count, stack_used, "test board", (uint8_t)atoi(argv[2])};
+    scl_session_io io = {.write = send,
+                         .instructions = count,
+                         .stack_used = stack_used,
+                         .board = "test board",
+                         .window = (uint8_t)atoi(argv[2])};
+    if (argc == 4) {
+        speed = (uint32_t)atoi(argv[3]);
+        io.can_run_at = can_run_at;
+        io.run_at = run_at;
+    }
     /* On the heap and no byte too long, so that the sanitizer sees any write past it. */
     size_t frame_bytes = SCL_FRAME_BYTES(inputs, CLASSES);
     uint8_t *frame = malloc(frame_bytes);

@@ -62,6 +62,16 @@ static uint32_t none(void)
     return 0;
 }
 
+static bool even_speed(uint32_t baud)
+{
+    return baud % 2 == 0;
+}
+
+static void take_speed(uint32_t baud)
+{
+    (void)baud;
+}
+
 /* COBS, any length; returns the bytes written. */
 static size_t stuff(const uint8_t *raw, size_t n, uint8_t *wire)
 {
@@ -141,7 +151,7 @@ static void sensible(uint8_t kind, uint8_t *payload)
 static size_t piece(uint8_t *wire, uint32_t *seq)
 {
     static uint8_t raw[LONGEST];
-    const uint8_t kind = (uint8_t)(draw(12) == 0 ? draw(256) : 1 + draw(SCL_MSG_WRITE_STATE));
+    const uint8_t kind = (uint8_t)(draw(12) == 0 ? draw(256) : 1 + draw(SCL_MSG_SPEED));
     size_t n = SCL_FRAME_HEAD + payload_of(kind);
     for (size_t i = SCL_FRAME_HEAD; i < n; i++) {
         raw[i] = (uint8_t)(draw(3) == 0 ? 0 : draw(256));
@@ -181,7 +191,7 @@ static size_t piece(uint8_t *wire, uint32_t *seq)
 static void switch_on(void)
 {
     static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES)];
-    static const scl_session_io io = {take_answer, none, none, "fuzz", 8};
+    static const scl_session_io io = {take_answer, none, none, "fuzz", 8, even_speed, take_speed};
     static const scl_flash flash = {FLASH_BYTES, SECTOR_BYTES, 8, erase, program, read_flash};
     if (scl_init(&learner, &scl_model_generated, &state, &arena) != SCL_OK) {
         exit(2);

@@ -24,7 +24,8 @@ class BoardFacts:
     ram_bytes, flash_bytes: what the part has; None where there is no limit (this computer). machine_ram_bytes,
     machine_flash_bytes: what the emulator's machine has, None where there is none. stack_bytes: RAM the linker
     script sets aside. platform: what PlatformIO builds it with. emulator: QEMU's command line up to the UART
-    and the program. store_memory: its options for flash in a file, up to the file. baud: of a serial port.
+    and the program. store_memory: its options for flash in a file, up to the file. baud: of a serial port;
+    fast_baud: what it can be told to run at, 0: nothing faster.
     """
 
     name: str
@@ -40,6 +41,7 @@ class BoardFacts:
     emulator: tuple[str, ...]
     store_memory: tuple[str, ...]
     baud: int
+    fast_baud: int
 
     @property
     def counts_instructions(self) -> bool:
@@ -114,4 +116,5 @@ def _facts(name: str, options: dict[str, str]) -> BoardFacts:
         emulator=tuple(shlex.split(fact("emulator"))) if emulated else (),
         store_memory=tuple(shlex.split(fact("store_memory"))) if emulated else (),
         baud=int(options.get("monitor_speed", "115200")),
+        fast_baud=int(options.get(PREFIX + "fast_baud", "0")),
     )

@@ -21,7 +21,7 @@ def open_board(
     Raises BoardError when what the board needs is missing.
     """
     if port is not None:
-        return open_serial(port, facts.baud)
+        return open_serial(port, facts.baud, facts.fast_baud)
     if facts.reached == "serial":
         found = ports()
         raise BoardError(

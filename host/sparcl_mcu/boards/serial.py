@@ -18,8 +18,9 @@ def ports() -> list[str]:
     return [f"{port.device} ({port.description})" for port in sorted(list_ports.comports())]
 
 
-def open_serial(port: str, baud: int) -> ByteStream:
-    """Open a device or URL (socket://127.0.0.1:5555). Raises BoardError saying what to check."""
+def open_serial(port: str, baud: int, fast: int = 0) -> ByteStream:
+    """Open a device or URL (socket://127.0.0.1:5555) at `baud`; a device may go over to `fast`, if not 0. What is
+    behind a URL has one speed. Raises BoardError saying what to check."""
     import serial
 
     options: dict[str, Any] = {} if "://" in port else {"exclusive": True}
@@ -27,23 +28,38 @@ def open_serial(port: str, baud: int) -> ByteStream:
         line = serial.serial_for_url(port, baudrate=baud, timeout=0, write_timeout=WRITE_SECONDS, **options)
     except (serial.SerialException, ValueError, OSError) as error:
         raise BoardError(f"{port} cannot be opened: {_remedy(port, error)}") from None
-    return SerialStream(line, port)
+    return SerialStream(line, port, 0 if "://" in port else fast)
 
 
 class SerialStream:
-    """ByteStream of an open pyserial object."""
+    """SerialLine of an open pyserial object."""
 
-    def __init__(self, line: object, name: str) -> None:
+    def __init__(self, line: object, name: str, fast: int) -> None:
         import serial
 
         assert isinstance(line, serial.SerialBase)
         self._line = line
         self._failures = (serial.SerialException, OSError)
         self._name = name
+        self.first, self.fast = int(line.baudrate), fast
 
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def baud(self) -> int:
+        return int(self._line.baudrate)
+
+    @baud.setter
+    def baud(self, baud: int) -> None:
+        try:
+            self._line.baudrate = baud
+        except (*self._failures, ValueError) as error:
+            raise BoardError(
+                f"{self._name} cannot run at {baud} baud ({error}); take custom_sparcl_fast_baud out of the board's "
+                "file in firmware/boards, and switch the board off and on"
+            ) from None
 
     def read(self, timeout: float) -> bytes:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import SparclError
 
@@ -29,3 +29,12 @@ class ByteStream(Protocol):
 
     def close(self) -> None:
         """Let go of the board; allowed twice."""
+
+
+@runtime_checkable
+class SerialLine(ByteStream, Protocol):
+    """A byte stream over a line with a speed, in baud; setting `baud` changes this end of it."""
+
+    baud: int
+    first: int  # what a board runs at when it is switched on
+    fast: int  # what board and line are known to do; 0: nothing faster

@@ -22,6 +22,7 @@ from .messages import (
     READ_STATE,
     RESET,
     RUNTIME_VERSION,
+    SPEED,
     STATE_HASH,
     STATE_PIECE,
     WANTED,
@@ -36,6 +37,7 @@ from .messages import (
     StoreInfo,
     status_text,
 )
+from .speed import LineSpeed
 from .transport import Transport
 
 
@@ -60,6 +62,7 @@ class Client:
     ) -> None:
         self._stream = stream
         self._transport = Transport(stream, log, timeout)
+        self._speed = LineSpeed(stream, log)
         self._window = window
         self._key = key
         self._hello: Hello | None = None
@@ -75,7 +78,11 @@ class Client:
         return self._transport.counters
 
     def hello(self) -> Hello:
-        """Open (or reopen) the conversation and ask who is there; changes nothing on the board but that."""
+        """Open (or reopen) the conversation, at the line's faster speed if it has one, and ask who is there; changes
+        nothing on the board but that."""
+        return self._speed.open(self._greet, lambda baud: self._exchange(Kind.SPEED, SPEED.pack(baud)))
+
+    def _greet(self) -> Hello:
         payload = self._transport.hello(secrets.randbits(32))
         self._check(Kind.HELLO, payload)
         try:
@@ -220,6 +227,9 @@ class Client:
     def _control(self, kind: Kind, payload: bytes = b"") -> bytes:
         """A message that is sent alone; returns the reply without its status."""
         self._ready()
+        return self._exchange(kind, payload)
+
+    def _exchange(self, kind: Kind, payload: bytes) -> bytes:
         (reply,) = self._transport.exchange(kind, [payload], 1)
         self._check(kind, reply)
         return reply[1:]

@@ -15,7 +15,7 @@ PLACE = struct.Struct("<B3xIII")  # kind, number in the conversation, boot, conv
 NEED_KEY = frozenset(
     (
         *(Kind.RESET, Kind.BEGIN_TASK, Kind.OBSERVE, Kind.END_TASK, Kind.REMEMBER, Kind.END_EPOCH),
-        *(Kind.COMMIT, Kind.READ_STATE, Kind.WRITE_STATE),
+        *(Kind.COMMIT, Kind.READ_STATE, Kind.WRITE_STATE, Kind.SPEED),
     )
 )
 _MASK = (1 << 64) - 1

@@ -21,6 +21,10 @@ class LinkError(SparclError):
     """The board did not answer, refused, or speaks another version."""
 
 
+class SilentError(LinkError):
+    """Nothing that the board sent was understood for as long as one waits."""
+
+
 class RefusedError(LinkError):
     """The board answered with an error; `status` says which."""
 
@@ -50,6 +54,7 @@ class Kind(IntEnum):
     STORE = 0x10
     READ_STATE = 0x11
     WRITE_STATE = 0x12
+    SPEED = 0x13
     NAK = 0xFF
 
 
@@ -109,6 +114,7 @@ BUFFER_CLASSES = 64  # SCL_BUFFER_CLASSES, likewise
 COMMIT = struct.Struct("<I")  # every
 READ_STATE = struct.Struct("<H")  # piece
 WRITE_STATE = struct.Struct("<H64s")  # piece, its bytes
+SPEED = struct.Struct("<I")  # baud
 STATE_PIECE = 64  # SCL_STATE_PIECE: bytes of the state that one message moves
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version

@@ -14,7 +14,7 @@ from ..boards.stream import ByteStream
 from .frames import Frame, Splitter, decode, encode
 from .lock import Seal
 from .log import LinkCounters, LinkLog
-from .messages import REPLY, TOKEN, Kind, LinkError, Nak
+from .messages import REPLY, TOKEN, Kind, LinkError, Nak, SilentError
 
 RESENDS_IN_SILENCE = 8  # of the oldest frame, before the board counts as gone
 RESENDS_WITHOUT_PROGRESS = 100  # windows or frames sent again in vain, while the board does answer
@@ -53,7 +53,7 @@ class Transport:
         self.in_step = False  # false before start, and after a request that did not end well
 
     def hello(self, token: int) -> bytes:
-        """Ask who is there; returns the reply's payload, for `start` to follow. Raises LinkError when all is silent."""
+        """Ask who is there; returns the reply's payload, for `start` to follow. Raises SilentError when nobody is."""
         start = self._begin()
         # The zero ends whatever a host before this one left half sent.
         request = self._make(Kind.HELLO, 0, TOKEN.pack(token))
@@ -191,7 +191,7 @@ class Transport:
         self._send(requests, arrow=">>")
 
     def _receive(self, oldest: Sequence[_Request]) -> list[Frame]:
-        """Whole frames that came; after a while of silence, sends `oldest` again. Raises LinkError at the time-out."""
+        """Whole frames that came; after some silence, sends `oldest` again. Raises SilentError at the time-out."""
         data = self._stream.read(self._timeout / RESENDS_IN_SILENCE)
         self.counters.bytes_received += len(data)
         frames = []
@@ -211,7 +211,7 @@ class Transport:
             self._heard = now
             self._probes = 0
         elif now - self._heard > self._timeout:
-            raise LinkError(self._silence())
+            raise SilentError(self._silence())
         elif now - self._heard > (self._probes + 1) * self._timeout / RESENDS_IN_SILENCE:
             self._probes += 1
             self._gone_back = None

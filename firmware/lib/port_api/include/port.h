@@ -51,6 +51,14 @@ const char *port_name(void);
  * answer, that is, how many the line's buffers hold while the core computes. */
 uint8_t port_window(void);
 
+/* Called when the host asks for another speed, in baud; 0 is the speed the port starts with. Can
+ * the line run at it? False always where the line has no speed, or one. */
+bool port_can_run_at(uint32_t baud);
+
+/* Called with a speed that port_can_run_at has granted, or 0 after one. What port_write was given
+ * leaves at the speed before; then the line runs at this one. */
+void port_run_at(uint32_t baud);
+
 /* ---- flash that keeps what was learnt; only called in firmware built with a store ---- */
 
 typedef struct port_flash {

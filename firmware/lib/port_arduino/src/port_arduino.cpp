@@ -3,6 +3,8 @@
 
 #include "port.h"
 
+#define FIRST_BAUD 115200 /* monitor_speed in platformio.ini */
+
 extern "C" size_t port_read(uint8_t *bytes, size_t n)
 {
     size_t got = 0;
@@ -38,6 +40,19 @@ extern "C" uint8_t port_window(void)
     return 1; /* a core's receive buffer may hold as little as 64 bytes */
 }
 
+/* What a UART and its bridge to USB can do at all: the host's next message shows whether they do. A
+ * core's own USB takes any number and runs as it always does. */
+extern "C" bool port_can_run_at(uint32_t baud)
+{
+    return baud == 0 || (baud >= 9600 && baud <= 2000000);
+}
+
+extern "C" void port_run_at(uint32_t baud)
+{
+    Serial.flush();
+    Serial.begin(baud == 0 ? FIRST_BAUD : baud);
+}
+
 extern "C" void port_exit(int)
 {
     for (;;) {
@@ -47,7 +62,7 @@ extern "C" void port_exit(int)
 
 void setup()
 {
-    Serial.begin(115200);
+    Serial.begin(FIRST_BAUD);
     app_start();
 }
 

@@ -17,6 +17,10 @@
 #define UART0_INTCLEAR REGISTER(MPS2_UART0 + 0xcu)
 #define UART0_BAUDDIV  REGISTER(MPS2_UART0 + 0x10u)
 
+#define UART_CLOCK    (1000000000u / MPS2_TICK_NS)
+#define BAUDDIV_LEAST 16u /* with less it passes nothing on */
+#define BAUDDIV_MOST  0xfffffu
+
 #define NVIC_ENABLE        REGISTER(0xe000e100u + MPS2_UART0_IRQ / 32u * 4u)
 #define NVIC_CLEAR_PENDING REGISTER(0xe000e280u + MPS2_UART0_IRQ / 32u * 4u)
 #define NVIC_UART0         (1u << MPS2_UART0_IRQ % 32u)
@@ -85,6 +89,18 @@ uint8_t port_window(void)
     return 8; /* QEMU holds back what the UART has not taken */
 }
 
+bool port_can_run_at(uint32_t baud)
+{
+    return baud == 0 || (baud <= UART_CLOCK / BAUDDIV_LEAST && UART_CLOCK / baud <= BAUDDIV_MOST);
+}
+
+void port_run_at(uint32_t baud)
+{
+    while ((UART0_STATE & 1u) != 0) {
+    }
+    UART0_BAUDDIV = baud == 0 ? BAUDDIV_LEAST : UART_CLOCK / baud;
+}
+
 void port_exit(int status)
 {
     const uint32_t block[2] = {ADP_STOPPED_APPLICATION_EXIT, (uint32_t)status};
@@ -109,7 +125,7 @@ void scl_start(void)
     for (uint32_t *to = scl_bss_start; to < scl_bss_end; to++) {
         *to = 0;
     }
-    UART0_BAUDDIV = 16; /* the least with which it passes anything on */
+    port_run_at(0);
     UART0_CTRL = 0xb;
     /* A byte's interrupt becomes pending, which ends wfi, but is never taken. */
     __asm__ volatile("cpsid i");

@@ -57,6 +57,17 @@ uint8_t port_window(void)
     return 32;
 }
 
+bool port_can_run_at(uint32_t baud)
+{
+    (void)baud;
+    return false; /* a pipe has no speed */
+}
+
+void port_run_at(uint32_t baud)
+{
+    (void)baud;
+}
+
 void port_exit(int status)
 {
     exit(status);

@@ -2,7 +2,7 @@
 
 #include "sparcl/session.h"
 
-/* Does a message change what is learnt or kept, or tell all of it? */
+/* Does a message change what is learnt or kept or how the board is reached, or tell all of it? */
 static bool needs_key(uint8_t kind)
 {
     switch (kind) {
@@ -15,6 +15,7 @@ static bool needs_key(uint8_t kind)
     case SCL_MSG_COMMIT:
     case SCL_MSG_READ_STATE:
     case SCL_MSG_WRITE_STATE:
+    case SCL_MSG_SPEED: /* or anybody could leave the board where no host looks for it */
         return true;
     default:
         return false;

@@ -296,7 +296,7 @@ static scl_err write_state(scl_session *s, const uint8_t *payload)
 static bool needs_state(uint8_t kind)
 {
     return kind != SCL_MSG_HELLO && kind != SCL_MSG_STATS && kind != SCL_MSG_RESET &&
-           kind != SCL_MSG_WRITE_STATE && kind != SCL_MSG_STORE;
+           kind != SCL_MSG_WRITE_STATE && kind != SCL_MSG_STORE && kind != SCL_MSG_SPEED;
 }
 
 static scl_err begin_task(scl_session *s, const uint8_t *payload)
@@ -399,6 +399,9 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
         return write_state(s, payload);
     case SCL_MSG_STORE:
         return s->store == NULL ? SCL_ERR_STORE : SCL_OK;
+    case SCL_MSG_SPEED: /* accept() does it, after the reply */
+        return s->io->can_run_at != NULL && s->io->can_run_at(get_u32(payload)) ? SCL_OK
+                                                                                : SCL_ERR_ARG;
     default: /* the others only read, which send_reply does */
         return SCL_OK;
     }
@@ -418,6 +421,10 @@ static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_byt
     if (s->kept < SCL_WINDOW_MAX)
         s->kept++;
     send_reply(s, seq);
+    if (err == SCL_OK && kind == SCL_MSG_SPEED) {
+        s->io->run_at(get_u32(s->decoder.bytes + SCL_FRAME_HEAD));
+        s->trial = SCL_SPEED_TRIAL;
+    }
     if (err == SCL_OK)
         s->link.frames_ok++;
     else if (err == SCL_ERR_KIND)
@@ -426,8 +433,17 @@ static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_byt
         s->link.refused++;
 }
 
+/* One byte more came at a new speed, and no whole frame yet. A host whose line cannot do the speed
+ * goes back to the one that the board began with: so does the board. */
+static void doubt_speed(scl_session *s)
+{
+    if (s->trial > 0 && --s->trial == 0)
+        s->io->run_at(0);
+}
+
 static void take(scl_session *s, size_t payload_bytes)
 {
+    s->trial = 0;
     uint8_t kind = s->decoder.bytes[0];
     uint8_t seq = s->decoder.bytes[1];
     if (kind == SCL_MSG_HELLO && check(s, kind, payload_bytes) == SCL_OK)
@@ -461,6 +477,7 @@ void scl_session_receive(scl_session *s, const uint8_t *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         size_t payload_bytes = 0;
+        doubt_speed(s);
         if (scl_help_wanted(s, bytes[i])) {
             scl_help_answer(s);
             scl_frame_init(&s->decoder, s->decoder.bytes, s->decoder.capacity);

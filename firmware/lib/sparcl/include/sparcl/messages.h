@@ -35,11 +35,15 @@
     X(COMMIT, 0x0F, 4, 0, 0)                                                                       \
     X(STORE, 0x10, 0, 0, 0)                                                                        \
     X(READ_STATE, 0x11, 2, 0, 0)                                                                   \
-    X(WRITE_STATE, 0x12, 66, 0, 0)
+    X(WRITE_STATE, 0x12, 66, 0, 0)                                                                 \
+    X(SPEED, 0x13, 4, 0, 0)
 
 /* The most samples one WANTED reply tells about, and classes one BUFFER reply: 128 bytes each. */
 #define SCL_WANTED_SAMPLES 1024u
 #define SCL_BUFFER_CLASSES 64u
+
+/* Bytes within which a new speed must bring a whole frame: two HELLOs, and some. */
+#define SCL_SPEED_TRIAL 32u
 
 #define SCL_MESSAGE_ENUM(name, kind, ...) SCL_MSG_##name = (kind),
 typedef enum scl_message {

@@ -4,7 +4,8 @@
  *
  *     static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES)];
  *     static scl_session session;
- *     static const scl_session_io io = {uart_write, instructions, stack_used, "my board", 8};
+ *     static const scl_session_io io = {
+ *         uart_write, instructions, stack_used, "my board", 8, NULL, NULL};
  *     scl_session_init(&session, &learner, NULL, &io, frame, sizeof frame);
  *     for (;;)
  *         scl_session_receive(&session, bytes, uart_read(bytes, sizeof bytes));
@@ -48,6 +49,12 @@ typedef struct scl_session_io {
     /* Frames that may be on their way at once, 1 .. SCL_WINDOW_MAX: as many
      * SCL_WIRE_BYTES as the port can hold while a sample is learnt. */
     uint8_t window;
+    /* Can the line run at so many baud? 0 is the speed it began with. NULL, as both are where they
+     * are left out: the line has one speed, and SPEED is refused. */
+    bool (*can_run_at)(uint32_t baud);
+    /* Run the line at so many baud, which can_run_at has granted, or at 0. Called when the reply to
+     * SPEED was written, which must leave at the speed before. */
+    void (*run_at)(uint32_t baud);
 } scl_session_io;
 
 #define SCL_BOARD_NAME_MAX 32u
@@ -81,6 +88,7 @@ typedef struct scl_session {
     uint32_t written;                          /* bytes of a state being written, 0: none */
     uint8_t kept;                              /* replies kept, up to expected - 1 */
     uint8_t typed;                             /* of the word `help`, see src/help.c */
+    uint8_t trial;                             /* bytes a new speed has left to work, or 0 */
     bool open;                                 /* a HELLO came since power-on */
 } scl_session;
 
