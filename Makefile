@@ -14,7 +14,7 @@ CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enabl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor bench results results-operators sizes clean
+.PHONY: help setup demo test lint format doctor bench results results-operators results-faults sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ results-%: setup ## docs/results/sparcl.md: one of its scenarios measured again 
 results-operators: setup ## docs/results/operators.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
 	@$(BIN)/pytest -n auto -m 'slow or not slow' --junitxml build/operators.xml tests/test_networks.py tests/test_mutations.py
 	@$(SPARCL) results operators
+
+results-faults: setup ## docs/results/faults.md, measured again (about 30 minutes)
+	@$(SPARCL) results faults
 
 sizes: setup ## accept the code, RAM and stack of today's firmware as what tests compare with
 	@SPARCL_ACCEPT_SIZES=1 $(BIN)/pytest -q tests/test_sizes.py && git diff --stat -- docs/results/sizes.json

@@ -60,7 +60,7 @@ class Scripted:
 
 def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = 4, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
-    body = struct.pack("<HIIHHHBHIIIIHHBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 9) + b"scripted"
+    body = struct.pack("<HIIHHHBHIIIIHHBIIBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 12) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
 
 
@@ -150,7 +150,7 @@ def test_counters_and_log():
     counters = client.counters
     assert counters.frames_sent == counters.frames_received == 7
     assert counters.payload_sent == 4 + 22 + 5 * 8
-    assert counters.payload_received == (1 + 55 + len("test board")) + 1 + 5 * 2
+    assert counters.payload_received == (1 + 64 + len("test board")) + 1 + 5 * 2
     assert counters.link_bytes == counters.bytes_sent + counters.bytes_received
     assert counters.bytes_sent == counters.payload_sent + 7 * 8 + 1  # overhead 6, stuffing 1, delimiter 1; a zero first
     lines = text.getvalue().splitlines()
@@ -325,5 +325,5 @@ def test_an_interruption_leaves_the_client_usable():
 
 
 def test_hello_of_another_length_is_not_read():
-    with pytest.raises(LinkError, match="at least 55"):
+    with pytest.raises(LinkError, match="at least 64"):
         Hello.unpack(struct.pack("<IH", 1, 4))

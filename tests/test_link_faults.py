@@ -37,7 +37,7 @@ def test_every_sample_is_learnt_once_and_in_order(seed, window, share):
     assert client.state_hash() == record.hash
     stats = client.stats()
     assert (stats.steps, stats.predictions) == (2 * half, half)
-    assert client.counters.payload_received == 66 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 129, "replies, each once"
+    assert client.counters.payload_received == 75 + 1 + 2 * 2 + 2 * half * 2 + half * 2 + 5 + 129, "replies, each once"
     assert line.happened.total() > 0
     if share > 0.1:
         assert client.counters.retries > 0

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from helpers import REPO
 from sparcl_mcu import config, prepare, work
-from sparcl_mcu.cli import results_operators, results_sparcl
+from sparcl_mcu.cli import results_faults, results_operators, results_sparcl
 from sparcl_mcu.cli.runs import run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
@@ -148,3 +148,13 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     assert picture.startswith("<svg ")
     assert ">SparCL<" in picture
     assert results_sparcl._picture("grid", found | {"rows": {"dense": found["rows"]["dense"]}}) is None
+
+
+def test_the_page_of_faults_is_that_of_its_figures() -> None:
+    results = REPO / "docs" / "results"
+    found = json.loads((results / "faults.json").read_text())
+    assert set(found) == set(results_faults.PARTS), "every part was measured"
+    assert results_faults.page(found) == (results / "faults.md").read_text()
+    assert "| 7 of 100 differ" in results_faults.page(
+        found | {"line": found["line"] | {"native": found["line"]["native"] | {"different": 7}}}
+    )

@@ -11,7 +11,17 @@
 static scl_model_state scl_state_memory;
 static scl_model_arena scl_arena_memory;
 
-static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES)];
+/* 16 secret bytes in firmware built with a key (SPARCL_KEY in firmware/scripts/model.py). */
+#ifdef SCL_KEY
+static const scl_lock lock = {scl_lock_admits, {SCL_KEY}};
+#define LOCK      (&lock)
+#define MAC_BYTES SCL_MAC_BYTES
+#else
+#define LOCK      NULL
+#define MAC_BYTES 0u
+#endif
+
+static uint8_t frame[SCL_FRAME_BYTES(SCL_MODEL_INPUTS, SCL_MODEL_CLASSES) + MAC_BYTES];
 static scl_learner learner;
 static scl_session session;
 static scl_session_io io;
@@ -40,6 +50,7 @@ void app_start(void)
         port_exit(1); /* generated code and memory do not belong together */
     }
     scl_session_init(&session, &learner, open_store(), &io, frame, sizeof frame);
+    session.lock = LOCK;
 }
 
 void app_step(void)

@@ -2,10 +2,12 @@
 
 SPARCL_MODEL_DIR names the folder of model.h and model.c; without it they are generated from the example's network.
 They are copied into the build folder when they differ, so that a build of another model recompiles only what
-includes it. SPARCL_STORE=1 puts the store into the firmware (sparcl/store.h).
+includes it. SPARCL_STORE=1 puts the store into the firmware (sparcl/store.h), and
+SPARCL_KEY, 32 hexadecimal digits, locks it (sparcl/lock.h).
 """
 
 import os
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -68,4 +70,10 @@ env.Append(
 )
 if with_store:
     env.Append(CPPDEFINES=["SCL_WITH_STORE"])
+if key := os.environ.get("SPARCL_KEY"):
+    if not re.fullmatch("[0-9a-fA-F]{32}", key):
+        stop("SPARCL_KEY is no key: give 32 hexadecimal digits, as from: openssl rand -hex 16")
+    if not with_store:
+        stop("SPARCL_KEY locks the firmware, which needs a store: set commit_every in [board], or SPARCL_STORE=1")
+    env.Append(CPPDEFINES=[("SCL_KEY", ",".join(str(byte) for byte in bytes.fromhex(key)))])
 env.BuildSources("$BUILD_DIR/model_objects", str(target))

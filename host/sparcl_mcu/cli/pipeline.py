@@ -26,6 +26,7 @@ from ..journal import Journal
 from ..learners.base import LearnSettings
 from ..learners.board import BoardLearner
 from ..link.client import Client
+from ..link.lock import key_of_environment
 from ..link.log import LinkLog
 from ..network import Network
 from ..record import RunFolder
@@ -218,7 +219,7 @@ def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -
     flash = folder.path / FLASH if config.board.commit_every else None
     stream = boards.open_board(firmware.facts, firmware.program, config.board.port, flash)
     with open(folder.path / "link.log", "a", encoding="utf-8") as log:
-        client = Client(stream, log=LinkLog(log))
+        client = Client(stream, log=LinkLog(log), key=key_of_environment())
         try:
             expected = model_hash(net, prepare.room(config, net))
             every = config.board.commit_every

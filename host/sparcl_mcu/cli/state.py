@@ -78,12 +78,13 @@ def _board(port: str | None, run: Path | None, board: str | None) -> Iterator[Cl
     """The board behind a port, or the one of a run folder, switched on again."""
     from .. import boards
     from ..link.client import Client
+    from ..link.lock import key_of_environment
     from .pipeline import board_of
 
     if (port is None) == (run is None):
         raise StateCommandError("name the board: --port /dev/ttyACM0 if it runs, or --run RUN for the board of a run")
     stream = board_of(run) if run else boards.open_board(boards.catalogue.find(board or "native"), port=port)
-    client = Client(stream)
+    client = Client(stream, key=key_of_environment())
     try:
         yield client
     finally:

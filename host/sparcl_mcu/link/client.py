@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..boards.stream import ByteStream
 from ..learners.base import Inputs, Labels, LearnSettings, Numbers, TaskInfo
+from .lock import seal
 from .log import LinkCounters, LinkLog
 from .messages import (
     BEGIN_TASK,
@@ -42,17 +43,25 @@ class Client:
     """The host's end of the link to one board.
 
     `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. `window`: at
-    most so many frames are unanswered, however many the board can take. Every method raises LinkError when the board is
-    silent, refuses (RefusedError), or speaks another version. After such an error, or an interruption, the next call
-    opens the conversation again; the board has then learnt a prefix of the samples, and hello().step tells which.
+    most so many frames are unanswered, however many the board can take. `key`: of a locked board. Every method raises
+    LinkError when the board is silent, refuses (RefusedError), or speaks another version. After such an error, or an
+    interruption, the next call opens the conversation again; the board has then learnt a prefix of the samples, and
+    hello().step tells which.
     """
 
     def __init__(
-        self, stream: ByteStream, *, log: LinkLog | None = None, timeout: float = 2.0, window: int = 32
+        self,
+        stream: ByteStream,
+        *,
+        log: LinkLog | None = None,
+        timeout: float = 2.0,
+        window: int = 32,
+        key: bytes | None = None,
     ) -> None:
         self._stream = stream
         self._transport = Transport(stream, log, timeout)
         self._window = window
+        self._key = key
         self._hello: Hello | None = None
 
     @property
@@ -81,9 +90,15 @@ class Client:
                     f"the board offers a window of {hello.window} and payloads of {hello.max_payload} bytes for "
                     f"samples of {hello.inputs}; this firmware cannot be served, see docs/protocol.md"
                 )
+            if self._key and not hello.locked:
+                raise LinkError(
+                    "a key was given, but the board says that it is not locked: this is not the firmware that was "
+                    "built with the key, or somebody sits in between; without SPARCL_KEY it can be talked to"
+                )
         except LinkError as error:
             raise LinkError(f"{self.name}: {error}") from None
-        self._transport.start(hello.next_seq)
+        sealed = seal(self._key, hello.boot, hello.conversation) if self._key else None
+        self._transport.start(hello.next_seq, sealed)
         self._hello = hello
         return hello
 

@@ -79,6 +79,7 @@ class Status(IntEnum):
     STORE = -10
     FLASH = -11
     STATE = -12
+    LOCKED = -13
 
 
 STATUS_TEXT = {
@@ -95,6 +96,7 @@ STATUS_TEXT = {
     Status.STORE: "the board has no flash to keep states in, or too little for two of them",
     Status.FLASH: "the flash could not be erased or written: it is worn out or busy",
     Status.STATE: "no state of this network, or one of which only a part has come",
+    Status.LOCKED: "the board is locked: the message needs the code of the right key",
 }
 
 TOKEN = struct.Struct("<I")  # HELLO request
@@ -110,7 +112,7 @@ WRITE_STATE = struct.Struct("<H64s")  # piece, its bytes
 STATE_PIECE = 64  # SCL_STATE_PIECE: bytes of the state that one message moves
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
-_HELLO = struct.Struct("<IHBHIIHHHBHIIIIHHBII")
+_HELLO = struct.Struct("<IHBHIIHHHBHIIIIHHBIIBII")
 _STATS = struct.Struct("<7I8QI8I")
 _LAYER = struct.Struct("<4I")
 _STORE = struct.Struct("<9I")
@@ -140,6 +142,9 @@ class Hello:
     task_open: int
     commits: int  # 0: nothing to come back to after a power cut
     uncommitted: int
+    locked: int
+    boot: int
+    conversation: int
     board: str
 
     @classmethod

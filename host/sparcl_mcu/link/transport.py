@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..boards.stream import ByteStream
 from .frames import Frame, Splitter, decode, encode
+from .lock import Seal
 from .log import LinkCounters, LinkLog
 from .messages import REPLY, TOKEN, Kind, LinkError, Nak
 
@@ -40,6 +41,8 @@ class Transport:
         self._timeout = timeout
         self._splitter = Splitter()
         self._next_seq = 0
+        self._number = 0  # of the next frame in this conversation
+        self._seal: Seal | None = None
         self._waiting: deque[_Request] = deque()
         self._gone_back: int | None = None  # sequence number from which the window was sent again
         self._stale_naks = 0  # that frames sent before that will still bring
@@ -63,9 +66,11 @@ class Transport:
                     self.counters.seconds += time.monotonic() - start
                     return frame.payload
 
-    def start(self, next_seq: int) -> None:
-        """Open the conversation with the sequence number that the board expects."""
+    def start(self, next_seq: int, seal: Seal | None = None) -> None:
+        """Open the conversation with the sequence number that the board expects. seal: makes the codes of a locked
+        board."""
         self._next_seq = next_seq
+        self._number, self._seal = 1, seal  # HELLO was number 0
         self.in_step = True
 
     def exchange(self, kind: Kind, payloads: Sequence[bytes], window: int) -> list[bytes]:
@@ -154,7 +159,9 @@ class Transport:
         return index if index < len(self._waiting) else None
 
     def _next(self, kind: Kind, payload: bytes) -> _Request:
-        request = self._make(kind, self._next_seq, payload)
+        code = self._seal(kind, self._number, payload) if self._seal else b""
+        request = self._make(kind, self._next_seq, payload + code)
+        self._number += 1
         self._next_seq = (self._next_seq + 1) & 0xFF
         return request
 

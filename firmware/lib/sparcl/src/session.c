@@ -62,6 +62,9 @@ static void put_hello(const scl_session *s, uint8_t **at)
     put(at, state->task_open, 1);
     put(at, s->store == NULL ? 0 : s->store->commits, 4);
     put(at, s->uncommitted, 4);
+    put(at, s->lock != NULL, 1);
+    put(at, s->boot, 4);
+    put(at, s->hellos, 4);
     for (size_t i = 0; i < SCL_BOARD_NAME_MAX && s->io->board[i] != '\0'; i++)
         put(at, (uint8_t)s->io->board[i], 1);
 }
@@ -208,6 +211,21 @@ static void send_reply(const scl_session *s, uint8_t seq)
         }
     }
     send(s, wire, at);
+}
+
+/* A locked board commits before its first HELLO, so that no other power-on has the number. */
+static void hello(scl_session *s, uint8_t seq)
+{
+    const uint32_t token = get_u32(s->decoder.bytes + SCL_FRAME_HEAD);
+    const bool again = s->hellos > 0 && s->numbered == 1 && token == s->token;
+    s->expected = seq;
+    s->kept = 0;
+    s->numbered = 0;
+    s->token = token;
+    s->hellos += !again; /* the same one sent again opens no other conversation */
+    if (!s->open && s->lock != NULL && s->store != NULL && s->store->commit(s->store) == SCL_OK)
+        s->boot = s->store->commits;
+    s->open = true;
 }
 
 static scl_err check(const scl_session *s, uint8_t kind, size_t payload_bytes)
@@ -389,7 +407,9 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
 static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_bytes)
 {
     scl_session_reply reply = {.kind = kind};
-    scl_err err = check(s, kind, payload_bytes);
+    const bool admitted = s->lock == NULL || s->lock->admits(s, kind, &payload_bytes);
+    scl_err err = admitted ? check(s, kind, payload_bytes) : SCL_ERR_LOCKED;
+    s->numbered++;
     if (err == SCL_OK)
         err = act(s, kind, s->decoder.bytes + SCL_FRAME_HEAD, &reply.value);
     reply.status = (int8_t)err;
@@ -410,11 +430,8 @@ static void take(scl_session *s, size_t payload_bytes)
 {
     uint8_t kind = s->decoder.bytes[0];
     uint8_t seq = s->decoder.bytes[1];
-    if (kind == SCL_MSG_HELLO && check(s, kind, payload_bytes) == SCL_OK) {
-        s->expected = seq;
-        s->kept = 0;
-        s->open = true;
-    }
+    if (kind == SCL_MSG_HELLO && check(s, kind, payload_bytes) == SCL_OK)
+        hello(s, seq);
     if (!s->open) {
         /* What was sent to this board before its power failed is not for the state it has now. */
         s->link.out_of_order++;

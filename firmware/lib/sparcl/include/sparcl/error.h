@@ -20,7 +20,8 @@
     X(ROOM, -9, "the network was generated without the memory for it")                             \
     X(STORE, -10, "the board has no flash to keep states in, or too little for two of them")       \
     X(FLASH, -11, "the flash could not be erased or written: it is worn out or busy")              \
-    X(STATE, -12, "no state of this network, or one of which only a part has come")
+    X(STATE, -12, "no state of this network, or one of which only a part has come")                \
+    X(LOCKED, -13, "the board is locked: the message needs the code of the right key")
 
 #define SCL_ERR_ENUM(name, value, text) SCL_ERR_##name = (value),
 typedef enum scl_err { SCL_ERR_LIST(SCL_ERR_ENUM) } scl_err;

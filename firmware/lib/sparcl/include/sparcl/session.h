@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "sparcl/frame.h"
+#include "sparcl/lock.h"
 #include "sparcl/messages.h"
 #include "sparcl/sparcl.h"
 #include "sparcl/store.h"
@@ -66,6 +67,11 @@ typedef struct scl_session {
     scl_learner *learner;
     const scl_session_io *io;
     scl_store *store;      /* NULL: none */
+    const scl_lock *lock;  /* NULL: none, as scl_session_init leaves it */
+    uint32_t boot;         /* locked: number of the commit made before the first HELLO */
+    uint32_t hellos;       /* since power-on: conversations */
+    uint32_t token;        /* of the last HELLO */
+    uint32_t numbered;     /* frames since the last HELLO that used a sequence number up */
     uint64_t instructions; /* spent learning since reset or power-on */
     uint32_t uncommitted;  /* samples observed since the last commit, reset or power-on */
     scl_frame_decoder decoder;
@@ -79,7 +85,8 @@ typedef struct scl_session {
 } scl_session;
 
 /* Serve `learner`, which scl_init has bound to its memory. `store` is its store, open, or NULL.
- * `frame` has frame_bytes >= SCL_FRAME_BYTES(inputs, classes) bytes; all outlive the session. */
+ * `frame` has frame_bytes >= SCL_FRAME_BYTES(inputs, classes) bytes, and SCL_MAC_BYTES more for a
+ * session that will be locked; all outlive the session. */
 void scl_session_init(scl_session *session, scl_learner *learner, scl_store *store,
                       const scl_session_io *io, uint8_t *frame, size_t frame_bytes);
 

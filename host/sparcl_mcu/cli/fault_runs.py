@@ -1,0 +1,383 @@
+"""What `sparcl results faults` does to the link and the store, and counts.
+
+Every experiment here is the digits example, shortened, through the link to a real firmware with a store. What it must
+end in is known from the simulated learner.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import boards, experiment, network_file, prepare
+from ..boards.process import ProcessStream
+from ..boards.stream import BoardError, ByteStream
+from ..design import mlp
+from ..experiment import Begun, Outcome, Part, StageResult, Stream
+from ..graph import Graph, size
+from ..learners.base import LearnSettings, Room, TaskInfo
+from ..learners.board import BoardLearner
+from ..learners.simulated import SimulatedLearner
+from ..link.client import Client
+from ..link.faults import Faults, FaultyLine, SlowLine
+from ..network import Network
+from ..pretrain import FloatNetwork, FloatWeights
+from ..quantize import InputScaling, to_integers
+from ..sparsity import top_blocks
+from .options import read
+
+BAD_LINE = Faults(flipped=1e-3, dropped=0.01, duplicated=0.01, stalled=0.002)
+SAMPLES, EXAM, EPOCHS = 60, 20, 2  # of a task: learnt, then asked for; times learnt
+EVERY = 50  # samples between two commits
+RUNS = {"native": 100, "qemu_m4": 10}
+KILLS, SOAK, FUZZ = 50, 1_000_000, 10_000_000
+CUT_TASKS, CUT_REPLAY = 3, 10  # of the run that is cut everywhere: a small state has fewer operations
+
+Say = Callable[[str], None]
+
+
+def quiet(done: int, total: int) -> None:
+    """No progress."""
+
+
+@dataclass
+class Bench:
+    """The example, and its firmware in `folder`."""
+
+    folder: Path
+    network: Network
+    room: Room
+    settings: LearnSettings
+    stream: Stream
+
+    @classmethod
+    def prepared(cls, folder: Path, tasks: int = 5, replay: int | None = None) -> Bench:
+        """replay: samples in the buffer, as in the example unless told otherwise."""
+        from sparcl_tools.generate import generate
+        from sparcl_tools.pio import ROOT
+
+        config = read(ROOT / "examples" / "digits")
+        config = replace(config, data=replace(config.data, samples_per_task=SAMPLES))
+        network = network_file.load(ROOT / "examples" / "digits" / "network.sparcl")
+        made = prepare.scenario(config, None)
+        config = replace(config, learn=replace(config.learn, replay=replay or config.learn.replay))
+        room, settings = prepare.room(config, network), prepare.learn_settings(config)
+        whole = experiment.quantised(network, made.tasks[:tasks])
+        exam = tuple(Part(part.x[:EXAM], part.y[:EXAM]) for part in whole.test)
+        generate(network, folder / "model", room=room, settings=settings)
+        return cls(folder, network, room, settings, replace(whole, val=exam, test=exam))
+
+    def program(self, board: str) -> Path:
+        """Built with a store."""
+        from sparcl_tools.build import build
+
+        return build(board, self.folder / "model", store=True)
+
+    @cached_property
+    def expected(self) -> list[int | None]:
+        """State hashes after every task, by the simulated learner."""
+        return hashes(self.run(SimulatedLearner(self.network, self.room)))
+
+    def run(self, learner: Any, **how: Any) -> Outcome:
+        return experiment.run(learner, self.stream, self.settings, epochs=EPOCHS, on_progress=quiet, **how)
+
+    def learner(self, line: ByteStream, timeout: float) -> BoardLearner:
+        from sparcl_tools.generate import model_hash
+
+        client = Client(line, timeout=timeout)
+        expected = model_hash(self.network, self.room)
+        return BoardLearner(client, self.network, expected_model_hash=expected, commit_every=EVERY)
+
+    @property
+    def flash(self) -> Path:
+        return self.folder / "flash"
+
+
+def hashes(outcome: Outcome) -> list[int | None]:
+    return [stage.state_hash for stage in outcome.stages]
+
+
+@contextmanager
+def started(bench: Bench, board: str, program: Path) -> Iterator[ByteStream]:
+    stream = boards.open_board(boards.catalogue.find(board), program, flash=bench.flash)
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+# ---- what is measured
+
+
+def bad_line(folder: Path, say: Say) -> dict[str, Any]:
+    """Whole experiments over BAD_LINE."""
+    bench, measured = Bench.prepared(folder), {}
+    for board, runs in RUNS.items():
+        program, wrong, happened, retries, began = bench.program(board), 0, Counter[str](), 0, time.monotonic()
+        for seed in range(runs):
+            bench.flash.unlink(missing_ok=True)
+            with started(bench, board, program) as stream:
+                line = FaultyLine(stream, BAD_LINE, seed)
+                outcome = bench.run(bench.learner(line, 4.0))
+                wrong += hashes(outcome) != bench.expected
+                happened += line.happened
+                retries += outcome.stats["link_retries"]
+            if seed % 10 == 9:
+                say(f"{board}: {seed + 1} of {runs} runs, {wrong} different")
+        measured[board] = {
+            "runs": runs,
+            "different": wrong,
+            "faults": dict(happened),
+            "frames_sent_again": retries,
+            "seconds": round(time.monotonic() - began, 1),
+        }
+    return measured
+
+
+class _Committing(SimulatedLearner):
+    """Knows the state hash at each commit of a board that commits every EVERY samples."""
+
+    def reset(self, settings: LearnSettings) -> None:
+        super().reset(settings)
+        self.since, self.kept = 0, [self.state_hash()]
+
+    def observe(self, x: Any, y: Any, numbers: Any = None) -> None:
+        for i in range(len(x)):
+            super().observe(x[i : i + 1], y[i : i + 1], None if numbers is None else numbers[i : i + 1])
+            self.since += 1
+            if self.since == EVERY:
+                self._commit()
+
+    def end_task(self) -> None:
+        super().end_task()
+        self._commit()
+
+    def _commit(self) -> None:
+        self.since = 0
+        self.kept.append(self.state_hash())
+
+
+def power_cuts(folder: Path, say: Say) -> dict[str, Any]:
+    """The native board's power cut in every operation of its flash; then it is switched on, and the run goes on."""
+    bench = Bench.prepared(folder, CUT_TASKS, CUT_REPLAY)
+    simulated = _Committing(bench.network, bench.room)
+    bench.run(simulated)
+    found: list[int] = []  # commits after each restart
+    program, torn, different = bench.program("native"), 0, 0
+    while True:
+        bench.flash.write_bytes(bytes(64 << 10))
+        stages: list[StageResult] = []
+        with _environment("SPARCL_POWER_CUT", str(len(found) + 1)), started(bench, "native", program) as stream:
+            try:
+                bench.run(bench.learner(stream, 4.0), on_stage=stages.append)
+                break  # every operation has been cut
+            except BoardError:
+                pass
+        with started(bench, "native", program) as stream:
+            learner = bench.learner(stream, 4.0)
+            commits = learner.hello.commits
+            torn += commits > 0 and learner.state_hash() != simulated.kept[commits - 1]
+            position = learner.position(bench.settings) if commits else None
+            begun = Begun(position, tuple(stages)) if position else None
+            different += hashes(bench.run(learner, begun=begun))[-1] != simulated.kept[-1]
+        found.append(commits)
+        if len(found) % 100 == 0:
+            say(f"power cut in {len(found)} operations: {torn} torn, {different} ended differently")
+    each = len(found) // len(simulated.kept)
+    lost = sum(commits < cut // each for cut, commits in enumerate(found))
+    return {
+        "operations": len(found),
+        "commits": len(simulated.kept),
+        "lost": lost,
+        "torn": torn,
+        "different": different,
+    }
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def kills(folder: Path, say: Say) -> dict[str, Any]:
+    """An emulated board killed at random moments, started again and gone on with."""
+    bench, source = Bench.prepared(folder), random.Random(0)
+    program, killed, runs, different = bench.program("qemu_m4"), 0, 0, 0
+    while killed < KILLS:
+        bench.flash.unlink(missing_ok=True)
+        stages: list[StageResult] = []
+        begun_once, outcome = False, None
+
+        def reset_done() -> None:
+            nonlocal begun_once
+            begun_once = True
+
+        while outcome is None:
+            with started(bench, "qemu_m4", program) as stream:
+                assert isinstance(stream, ProcessStream)
+                learner = bench.learner(stream, 10.0)
+                position = learner.position(bench.settings) if begun_once else None
+                timer = threading.Timer(source.uniform(0.2, 4.0), stream.kill)
+                timer.start()
+                try:
+                    begun = Begun(position, tuple(stages)) if position else None
+                    outcome = bench.run(learner, on_stage=stages.append, on_reset=reset_done, begun=begun)
+                except BoardError:
+                    killed += 1
+                finally:
+                    timer.cancel()
+        runs += 1
+        different += hashes(outcome) != bench.expected
+        say(f"{killed} kills in {runs} runs, {different} ended differently")
+    return {"kills": killed, "runs": runs, "different": different}
+
+
+def soak(folder: Path, say: Say) -> dict[str, Any]:
+    """A million training samples through the link, one task of all classes.
+
+    An empty task comes before it: replay starts with the second, and every sample is to be learnt with a replayed one.
+    """
+    bench = Bench.prepared(folder)
+    x, y = (np.concatenate([getattr(part, name) for part in bench.stream.train]) for name in "xy")
+    test_x, test_y = (np.concatenate([getattr(part, name) for part in bench.stream.test]) for name in "xy")
+    accuracy, memory, source = [], [], np.random.default_rng(0)
+    program = bench.program("native")
+    with started(bench, "native", program) as stream:
+        assert isinstance(stream, ProcessStream)
+        client = Client(stream, timeout=10.0)
+        client.reset(bench.settings)
+        everything = TaskInfo(tuple(range(bench.network.classes)))
+        client.begin_task(everything)
+        client.end_task()
+        client.begin_task(everything)
+        began, done, next_look = time.monotonic(), 0, 0
+        while done < SOAK:
+            order = source.permutation(len(x))[: SOAK - done]
+            client.observe(x[order], y[order], np.zeros(len(order), np.int64))
+            done += len(order)
+            if done >= next_look:
+                accuracy.append(float((client.predict(test_x) == test_y).mean()))
+                memory.append(_resident(stream.pid))
+                next_look += SOAK // 10
+                say(f"{done} samples, accuracy {accuracy[-1]:.2f}, {memory[-1]} KiB")
+        seconds, stats, counters = time.monotonic() - began, client.stats(), client.counters
+    return {
+        "samples": stats.steps,
+        "training_passes": stats.training_passes,
+        "seconds": round(seconds, 1),
+        "samples_per_second": round(stats.steps / seconds),
+        "accuracy": accuracy,
+        "resident_kib": memory,
+        "damaged_or_repeated": stats.bad_crc + stats.repeated + stats.out_of_order + counters.retries,
+        "counters_consistent": stats.frames_ok + 1 == counters.frames_sent
+        and stats.steps == SOAK
+        and stats.training_passes == 2 * SOAK - 1,  # the buffer is empty at the first
+    }
+
+
+def _resident(pid: int) -> int:
+    """KiB of memory a process holds."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def efficiency(folder: Path, say: Say) -> dict[str, Any]:
+    """784-byte samples: payload over wire; and what a window does about latency, on a line of 1 Mbit/s."""
+    from sparcl_tools.build import build
+    from sparcl_tools.generate import generate
+
+    network, rate, latency = untrained(mlp((784,), 10, (16,), 0.25)), 100_000, 0.016
+    generate(network, folder / "model", room=Room(replay=1), settings=LearnSettings())
+    program = build("native", folder / "model")
+    x = np.random.default_rng(0).integers(-127, 128, (256, 784)).astype(np.int8)
+    found: dict[str, Any] = {"bytes_per_second": rate, "latency_seconds": latency}
+    for window in (1, 2, 4, 8, 32):
+        line = SlowLine(
+            boards.open_board(boards.catalogue.find("native"), program), bytes_per_second=rate, latency=latency
+        )
+        client = Client(line, timeout=10.0, window=window)
+        client.hello()
+        before, began = (client.counters.payload_sent, client.counters.bytes_sent), time.monotonic()
+        client.predict(x)
+        seconds = time.monotonic() - began
+        payload, wire = client.counters.payload_sent - before[0], client.counters.bytes_sent - before[1]
+        client.close()
+        found[f"window_{window}"] = {"samples_per_second": len(x) / seconds, "share_of_line": wire / rate / seconds}
+        found["payload_over_wire"] = payload / wire
+        say(f"window {window}: {len(x) / seconds:.0f} samples a second")
+    return found
+
+
+def untrained(graph: Graph) -> Network:
+    """A network with random weights, for figures that do not depend on them."""
+    rng = np.random.default_rng(0)
+    weights = {}
+    for node in (node for node in graph.nodes if node.weighted):
+        shape = (graph.weight_rows(node), graph.fan_in(node))
+        mask = top_blocks(rng.random(shape), node.density, node.block)
+        weight = (rng.normal(0, (2 / shape[1]) ** 0.5, shape) * mask).astype(np.float32)
+        weights[node.name] = FloatWeights(weight, np.zeros(shape[0], np.float32), mask)
+    inputs = size(graph.input_shape)
+    scaling = InputScaling(np.zeros(inputs, np.float32), np.ones(inputs, np.float32), -7)
+    return to_integers(FloatNetwork(graph, weights), scaling, dict.fromkeys(graph.shapes, 4.0), "untrained")
+
+
+def fuzz(folder: Path, say: Say) -> dict[str, Any]:
+    """tests/fuzz/session_fuzz.c under AddressSanitizer and UBSan, before a learner with room for everything."""
+    from sparcl_tools.generate import generate
+    from sparcl_tools.pio import ROOT
+
+    network = untrained(mlp((12,), 5, (8, 8), 0.5))
+    room = Room(replay=5, logits=True, tdm=True, inter=6000, dgm=True, slice=32, ddr=40)
+    generate(network, folder / "model", room=room, settings=LearnSettings())
+    runtime, program = ROOT / "firmware" / "lib" / "sparcl", folder / "fuzz"
+    sources = [ROOT / "tests" / "fuzz" / "session_fuzz.c", folder / "model" / "model.c", *runtime.rglob("*.c")]
+    flags = ["-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    includes = [f"-I{runtime / 'include'}", f"-I{folder / 'model'}"]
+    subprocess.run(["gcc", *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
+    found = {"inputs": 0, "acted_on": 0, "refused": 0, "reports": 0}
+    for seed in range(10):
+        done = subprocess.run([program, str(FUZZ // 10), str(seed)], capture_output=True, text=True, check=False)
+        found["reports"] += done.returncode != 0
+        words = done.stdout.replace(",", "").split()
+        if done.returncode == 0:
+            for name, at in (("inputs", 1), ("acted_on", 4), ("refused", 6)):
+                found[name] += int(words[at])
+        say(f"fuzz: {found['inputs']} inputs, {found['reports']} reports {done.stderr[:500]}")
+    return found
+
+
+def sizes(folder: Path, say: Say) -> dict[str, Any]:
+    """Bytes of flash on qemu_m4, by object file."""
+    from sparcl_tools.sizes import by_object
+
+    objects = by_object(Bench.prepared(folder).program("qemu_m4"))
+    names = ("sparcl/session", "sparcl/frame", "sparcl/crc32", "sparcl/admit", "sparcl/store", "flash_mps2")
+    return {name: objects[name].code for name in names}
+
+
+PARTS = {
+    "line": bad_line,
+    "cuts": power_cuts,
+    "kills": kills,
+    "soak": soak,
+    "efficiency": efficiency,
+    "fuzz": fuzz,
+    "sizes": sizes,
+}
