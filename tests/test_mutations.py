@@ -59,7 +59,7 @@ MUTATIONS = [
     ),
     Mutation("exponent: measured", "src/ops/output.h", ".unit = -4", ".unit = -5", "dense"),
     Mutation("selection: all learn", "src/ops/output.h", "|| scl_bit(to->selected, block)", "|| true", "dense"),
-    Mutation("watched: no update at all", "src/ops/output.h", "change != 0 && step == 0", "step == 0", "dense"),
+    Mutation("watched: no update at all", "src/ops/output.c", "change != 0 && step == 0", "step == 0", "dense"),
     Mutation("shrink: ties from the front", "src/mask.c", ".first = scl_pick(hash, ties)", ".first = 0", "mask"),
     Mutation("shrink: terms stay behind", "src/mask.c", "mask->terms[to] = mask->terms[from];", "", "mask"),
     Mutation("grow: not by what is missing", "src/mask.c", "scl_pick(h, missing--)", "scl_pick(h, whole)", "mask"),

@@ -65,16 +65,16 @@ def _last_stage(density: float, block: Block) -> Graph:
     return design.freeze_until(_resnet8(density, block), "stage3_conv1")
 
 
-ALL, SOME = (1.0, 0.5, 0.25, 0.1, 0.05), (1.0, 0.25, 0.1)
+ALL = (1.0, 0.5, 0.25, 0.1, 0.05)
 STEPS = (
     Step("mlp-784-128-10", _mlp(784, (128,), 10), ALL, Block(4, 1), elsewhere=(1.0, 0.1)),
     Step("mlp-784-128-10", _mlp(784, (128,), 10), (0.25, 0.1), Block(1, 4)),
     Step("mlp-784-128-10", _mlp(784, (128,), 10), (0.25, 0.1), SINGLE),
     Step("mlp-561-128-64-6", _mlp(561, (128, 64), 6), ALL, Block(4, 1)),
-    Step("ds-cnn", _ds_cnn, SOME, Block(4, 1), 2),
-    Step("ds-cnn", _ds_cnn, (0.25,), Block(1, 4), 2),
-    Step("resnet-8 last stage", _last_stage, SOME, Block(4, 1), 1),
-    Step("resnet-8", _resnet8, SOME, Block(4, 1), 1),
+    Step("ds-cnn", _ds_cnn, (1.0, 0.25), Block(4, 1), 1),
+    Step("ds-cnn", _ds_cnn, (0.25,), Block(1, 4), 1),
+    Step("resnet-8 last stage", _last_stage, (0.25,), Block(4, 1), 1),
+    Step("resnet-8", _resnet8, (0.25,), Block(4, 1), 1),
 )
 
 
@@ -93,10 +93,13 @@ def live_network(graph: Graph, seed: int) -> tuple[Network, NDArray[np.int8]]:
             spread = (2 / (shape[1] * node.density)) ** 0.5
             weight = rng.normal(0, spread, shape) * mask
             y = operator.forward(node, weight, sources[0])  # type: ignore[arg-type]  # of real numbers
-            rows = y.reshape(-1, len(weight))
-            bias = -rows.mean(0) if not node.relu else -rows.min(0) + 0.5 * rows.std() + 0.1
+            scale = max(1.0, float(y.std()))  # or the outputs of a deep network grow out of every exponent
+            weight, real = weight / scale, y / scale
+            rows = real.reshape(-1, len(weight))
+            head = node is graph.nodes[-1]
+            bias = -rows.mean(0) if head else -rows.min(0) + 0.5 * rows.std() + 0.1
             weights[node.name] = FloatWeights(weight.astype(np.float32), bias.astype(np.float32), mask)
-            maps[node.name] = y + bias
+            maps[node.name] = real + bias
         elif node.op == "add":
             maps[node.name] = sources[0] + sources[1]
         else:  # a global average pool

@@ -40,12 +40,13 @@ def bench(
                 densities = bench_kernels.DENSITIES if board == CHIP else OTHERS
                 folder = kept / board / layer.name.replace(" ", "_").replace(",", "")
                 found = merged(found, bench_kernels.measure(board, layer, folder, densities, console.print))
+                file.write_text(json_text(found))
         for step in bench_steps.STEPS:
             for density in step.densities:
                 if only in f"step {step.name}" and (board == CHIP or density in step.elsewhere):
                     folder = kept / board / f"{step.name}_{step.block}_{density}".replace(" ", "_")
                     found = merged(found, [bench_steps.measure(board, step, density, folder, console.print)])
-        file.write_text(json_text(found))
+                    file.write_text(json_text(found))
     (out / "bench.md").write_text(page(found))
     (out / "bench.svg").write_text(plots.standalone(plots.instructions(*curves(found)), 860))
     console.print(f"Written: {out / 'bench.md'}, bench.json, bench.svg", markup=False)

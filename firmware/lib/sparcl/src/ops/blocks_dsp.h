@@ -378,6 +378,12 @@ SCL_INLINE void tile_dot(cursor *at, uint32_t blocks, const int16_t *tile, int32
 
 /* ---- dense rows: n of them at once share what is loaded of the other side ---- */
 
+/* Are there four rows that each begin at a word? */
+SCL_INLINE bool rows_align(const scl_matrix *m, uint32_t n, layout k)
+{
+    return n == SCL_DENSE_ROWS && (k.frozen || (m->fan_in & 1u) == 0);
+}
+
 SCL_INLINE void some_rows_dot(const scl_matrix *m, uint32_t o, uint32_t n, const int8_t *x,
                               int32_t *acc, bool even, layout k)
 {
@@ -413,14 +419,12 @@ SCL_INLINE void some_rows_dot(const scl_matrix *m, uint32_t o, uint32_t n, const
 SCL_INLINE void rows_dot(const scl_matrix *m, uint32_t o, uint32_t n, const int8_t *x, int32_t *acc,
                          layout k)
 {
-    if (n < SCL_DENSE_ROWS) {
-        for (uint32_t r = 0; r < n; r++) {
-            some_rows_dot(m, o + r, 1, x, acc + r, false, k);
-        }
-    } else if (k.frozen || (m->fan_in & 1u) == 0) {
+    if (rows_align(m, n, k)) {
         some_rows_dot(m, o, SCL_DENSE_ROWS, x, acc, true, k);
-    } else {
-        some_rows_dot(m, o, SCL_DENSE_ROWS, x, acc, false, k);
+        return;
+    }
+    for (uint32_t r = 0; r < n; r++) {
+        some_rows_dot(m, o + r, 1, x, acc + r, false, k);
     }
 }
 
@@ -456,14 +460,12 @@ SCL_INLINE void some_rows_spread(const scl_matrix *m, uint32_t o, uint32_t n, co
 SCL_INLINE void rows_spread(const scl_matrix *m, uint32_t o, uint32_t n, const int8_t *d,
                             int32_t *v, layout k)
 {
-    if (n < SCL_DENSE_ROWS) {
-        for (uint32_t r = 0; r < n; r++) {
-            some_rows_spread(m, o + r, 1, d + r, v, false, k);
-        }
-    } else if (k.frozen || (m->fan_in & 1u) == 0) {
+    if (rows_align(m, n, k)) {
         some_rows_spread(m, o, SCL_DENSE_ROWS, d, v, true, k);
-    } else {
-        some_rows_spread(m, o, SCL_DENSE_ROWS, d, v, false, k);
+        return;
+    }
+    for (uint32_t r = 0; r < n; r++) {
+        some_rows_spread(m, o + r, 1, d + r, v, false, k);
     }
 }
 

@@ -192,7 +192,6 @@ SCL_INLINE void weight_grad_of(const scl_matrix *m, const scl_window *w, sink to
             }
         }
     }
-    sink_end(&to);
 }
 
 SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, scl_vec d, scl_vec x,

@@ -60,7 +60,6 @@ SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, 
             }
         }
     }
-    sink_end(&to);
 }
 
 #define DEFINE(name, r, c, ib, fr)                                                                 \

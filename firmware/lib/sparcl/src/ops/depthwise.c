@@ -172,7 +172,6 @@ SCL_INLINE void weight_grad(const scl_depthwise *m, const scl_window *w, sink to
             }
         }
     }
-    sink_end(&to);
 }
 
 void scl_depthwise_weight_update(const scl_depthwise *m, const scl_window *w, const scl_masters *to,

@@ -95,6 +95,20 @@ void scl_outputs_put_each(scl_output *out, uint32_t o, uint32_t n, const int32_t
     }
 }
 
+void scl_master_step(int16_t *master, int32_t change, int shift)
+{
+    *master = scl_master_clamp(*master - scl_sat(scl_rsr(change, shift), 32767));
+}
+
+void scl_watch_step(scl_watch *watch, int32_t master, int32_t change, int shift)
+{
+    const int32_t step = scl_sat(scl_rsr(change, shift), 32767);
+    const int32_t m = master - step;
+    watch->watched += change != 0;
+    watch->dead += change != 0 && step == 0;
+    watch->saturated += m != scl_master_clamp(m);
+}
+
 void scl_biases_learn(int32_t *bias, const int8_t *d, uint32_t n, int32_t mantissa, int shift)
 {
     if (shift > 0 || shift < -20) {

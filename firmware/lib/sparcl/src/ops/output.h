@@ -65,10 +65,7 @@ SCL_INLINE int16_t scl_master_clamp(int32_t m)
 }
 
 /* M' -= sat(rsr(change, shift)), clamped. */
-SCL_INLINE void scl_master_step(int16_t *master, int32_t change, int shift)
-{
-    *master = scl_master_clamp(*master - scl_sat(scl_rsr(change, shift), 32767));
-}
+void scl_master_step(int16_t *master, int32_t change, int shift);
 
 /* b -= rsr(change, shift), |b| <= SCL_BIAS_LIMIT. A step of twice the limit goes all the way. */
 SCL_INLINE void scl_bias_step(int32_t *bias, int32_t change, int shift)
@@ -98,7 +95,6 @@ typedef struct sink {
     int32_t *sum;            /* gather */
     int32_t *bias;           /* update, gather: biases, or their sums */
     scl_watch *watch;
-    scl_watch seen;    /* watch: counted here first, in registers */
     int16_t *measured; /* measure: of blocks first .. end - 1 */
     uint32_t first, end;
 } sink;
@@ -156,18 +152,11 @@ SCL_INLINE void scl_gather(int32_t *sum, int32_t change, int shift)
     *sum = total > INT32_MAX ? INT32_MAX : total < -INT32_MAX ? -INT32_MAX : (int32_t)total;
 }
 
-/* What an update would do. A gradient of 0 is no update. */
-SCL_INLINE void sink_look(sink *to, uint32_t at, int32_t change, int shift)
-{
-    const int32_t step = scl_sat(scl_rsr(change, shift), 32767);
-    const int32_t m = to->master[at] - step;
-    to->seen.watched += change != 0;
-    to->seen.dead += change != 0 && step == 0;
-    to->seen.saturated += m != scl_master_clamp(m);
-}
+/* Count what an update of this master would do. A gradient of 0 is no update. */
+void scl_watch_step(scl_watch *watch, int32_t master, int32_t change, int shift);
 
 /* at: the weight's place in the layer; change: rate.mantissa * gradient. */
-SCL_INLINE void sink_weight(sink *to, uint32_t at, int32_t change, int shift)
+SCL_INLINE void sink_weight(const sink *to, uint32_t at, int32_t change, int shift)
 {
     switch (to->kind) {
     case SINK_UPDATE:
@@ -177,23 +166,13 @@ SCL_INLINE void sink_weight(sink *to, uint32_t at, int32_t change, int shift)
         scl_gather(&to->sum[at], change, shift);
         break;
     case SINK_WATCH:
-        sink_look(to, at, change, shift);
+        scl_watch_step(to->watch, to->master[at], change, shift);
         break;
     case SINK_MEASURE:
         /* saturated twice: a shift to the left may leave no room for the sum */
         to->measured[at] =
             (int16_t)scl_sat(to->measured[at] + scl_sat(scl_rsr(change, shift), 65535), 32767);
         break;
-    }
-}
-
-/* Call when every gradient of a layer was put in. */
-SCL_INLINE void sink_end(const sink *to)
-{
-    if (to->kind == SINK_WATCH) {
-        to->watch->watched += to->seen.watched;
-        to->watch->dead += to->seen.dead;
-        to->watch->saturated += to->seen.saturated;
     }
 }
 
