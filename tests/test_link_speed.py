@@ -18,6 +18,7 @@ from link_harness import ALL, Board, Record, classes_of, samples
 from programs import need
 from sparcl_mcu.boards import catalogue, open_board
 from sparcl_mcu.boards.serial import open_serial
+from sparcl_mcu.boards.stream import SerialLine
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.frames import decode, encode
@@ -232,6 +233,7 @@ def test_a_device_changes_its_speed_and_a_url_has_one():
     ours, theirs = os.openpty()
     stream = open_serial(os.ttyname(theirs), FIRST, FAST)
     try:
+        assert isinstance(stream, SerialLine), "what the client looks for"
         assert (stream.baud, stream.first, stream.fast) == (FIRST, FIRST, FAST)
         stream.baud = FAST
         assert termios.tcgetattr(theirs)[4:6] == [termios.B460800, termios.B460800]
