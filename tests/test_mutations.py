@@ -25,9 +25,7 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     Mutation("nothing", "src/ops/pool.c", "best = -128", "best = -128", "pool"),
     Mutation("rounding: rsr drops the half", "include/sparcl/numerics.h", " + ((v >> (shift - 1)) & 1)", "", "dense"),
-    Mutation(
-        "rounding: average pool", "src/ops/pool.c", "scl_rsr(sum * reciprocal, 15)", "sum * reciprocal >> 15", "pool"
-    ),
+    Mutation("exponent: average pool", "src/ops/pool.c", "(x.e - 15)", "(x.e - 14)", "pool"),
     Mutation(
         "rounding: softmax to 8 bits", "src/ops/softmax_ce.c", "(e << 15) / sum", "((e << 8) / sum) << 7", "softmax_ce"
     ),

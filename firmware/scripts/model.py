@@ -76,4 +76,14 @@ if key := os.environ.get("SPARCL_KEY"):
     if not with_store:
         stop("SPARCL_KEY locks the firmware, which needs a store: set commit_every in [board], or SPARCL_STORE=1")
     env.Append(CPPDEFINES=[("SCL_KEY", ",".join(str(byte) for byte in bytes.fromhex(key)))])
+
+
+# The session's work is small beside the learning of a sample: its code is made small, where flash is.
+def for_size(env, node):
+    return env.Object(node, CCFLAGS=[*env["CCFLAGS"], "-Os"])
+
+
+if env.subst("$PIOENV") != "native":
+    for name in ("session", "help", "admit", "query"):
+        env.AddBuildMiddleware(for_size, f"*/sparcl/src/{name}.c")
 env.BuildSources("$BUILD_DIR/model_objects", str(target))

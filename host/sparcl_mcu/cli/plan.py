@@ -16,7 +16,7 @@ from ..errors import SparclError
 if TYPE_CHECKING:
     from sparcl_tools.plan import MemoryPlan
 
-SESSION_BYTES = 352  # the streaming firmware's own variables besides one frame of a sample; a test measures them
+SESSION_BYTES = 400  # the streaming firmware's own variables besides one frame of a sample; a test measures them
 STACK_BYTES = 2048  # assumed where no linker script of ours sets it aside
 CODE_BYTES = 26_000  # what runtime, session and port need at most
 LARGEST = 5
