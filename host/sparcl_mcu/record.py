@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from . import whole_file
 from .errors import SparclError
 
 STATUSES = ("running", "interrupted", "failed", "done")
@@ -75,16 +75,9 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> Path:
         """Write a whole file; returns its path. Raises RecordError."""
         path = self.path / name
-        part = path.with_name(path.name + ".part")
         try:
-            with open(part, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            whole_file.write(path, text.encode())
         except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise RecordError(
                 f"cannot write {path} ({error.strerror or error}); free some space, or choose another folder with --out"
             ) from None

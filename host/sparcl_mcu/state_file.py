@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
+from . import whole_file
 from .errors import SparclError
 
 MAGIC = 0x534C4353  # SCL_STATE_MAGIC
@@ -21,16 +20,9 @@ class StateFileError(SparclError):
 
 def save(path: Path, state: bytes) -> None:
     """Write a state block; the final name appears only when the file is whole. Raises StateFileError."""
-    part = path.with_name(path.name + ".part")
     try:
-        with open(part, "wb") as file:
-            file.write(state + zlib.crc32(state).to_bytes(4, "little"))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        whole_file.write(path, state + zlib.crc32(state).to_bytes(4, "little"))
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise StateFileError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
         ) from None
