@@ -1,7 +1,7 @@
 /* blocks.h - the innermost loops of matrix.h, readable and for every core.
  *
  * A group is what shares an accumulation: the rows of a block, or some rows of a dense layer.
- * blocks_dsp.h computes the same with the instructions of some cores. */
+ * The files in dsp compute the same with the instructions of some cores. */
 #ifndef SPARCL_SRC_OPS_BLOCKS_H
 #define SPARCL_SRC_OPS_BLOCKS_H
 

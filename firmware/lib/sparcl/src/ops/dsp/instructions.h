@@ -1,15 +1,15 @@
-/* dsp.h - two 16-bit values in a register: what Cortex-M4, M7, M33 and M55 can do with them.
+/* instructions.h - two 16-bit values in a register: what Cortex-M4, M7, M33 and M55 do with them.
  *
  * Most of it are intrinsics of <arm_acle.h>. The functions with assembly are single instructions
  * that gcc 12 does not find by itself.
  */
-#ifndef SPARCL_SRC_OPS_DSP_H
-#define SPARCL_SRC_OPS_DSP_H
+#ifndef SPARCL_SRC_OPS_DSP_INSTRUCTIONS_H
+#define SPARCL_SRC_OPS_DSP_INSTRUCTIONS_H
 
 #include <arm_acle.h>
 #include <string.h>
 
-#include "output.h"
+#include "../output.h"
 
 /* Four int8 values as int16: a holds the first in its low half, and b the last in its high
  * half. The order of the two between them depends on where they come from. */

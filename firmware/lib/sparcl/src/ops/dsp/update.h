@@ -1,0 +1,174 @@
+/* update.h - gradients, and masters that learn two at a time.
+ *
+ * A step is (product + half) >> 16, the product made with the scaled error shifted to the left by
+ * 16 - shift. 256 more are taken off a master, with saturation at -32768, and put back: so it is
+ * cut off at SCL_MASTER_MIN and SCL_MASTER_MAX without a comparison. */
+#ifndef SPARCL_SRC_OPS_DSP_UPDATE_H
+#define SPARCL_SRC_OPS_DSP_UPDATE_H
+
+#include "weights.h"
+
+/* The four of a block are errors or inputs, the other side is one value. */
+SCL_INLINE void run_grad(const int8_t *d, uint32_t d_step, const int8_t *x, uint32_t x_step,
+                         uint32_t n, int32_t *g, layout k)
+{
+    const layout of_bytes = {.frozen = true}; /* the order of quad_of_bytes */
+    four sums = {g[0], g[1], g[2], g[3]};
+    for (; n > 0; n--, d += d_step, x += x_step) {
+        if (k.rows == 4) {
+            quad_scale(quad_of_bytes(d), *x, &sums, of_bytes);
+        } else if (k.cols == 4) {
+            quad_scale(quad_of_bytes(x), *d, &sums, of_bytes);
+        } else {
+            sums.s0 += *d * *x;
+        }
+    }
+    g[0] = sums.s0;
+    if (k.rows * k.cols == 4) {
+        g[1] = sums.s1;
+        g[2] = sums.s2;
+        g[3] = sums.s3;
+    }
+}
+
+#define MORE       256
+#define STEP_START (MORE * 65536 + 32768)
+
+/* Larger and smaller ones are rare, and go the way of other sinks. */
+SCL_INLINE bool steps_fit(int shift)
+{
+    return shift >= 1 && shift <= 16;
+}
+
+/* Two masters, and their products with STEP_START. */
+SCL_INLINE uint32_t two_stepped(uint32_t masters, int32_t low, int32_t high)
+{
+    const int16x2_t less = __qsub16((int16x2_t)masters, high_halves(low, high));
+    return (uint32_t)__qadd16(less, MORE * 0x10001);
+}
+
+SCL_INLINE int16_t one_stepped(int32_t master, int32_t product)
+{
+    return (int16_t)__qadd16(__qsub16(master, product >> 16), MORE); /* in the low halves */
+}
+
+/* The next one or two blocks of single weights. */
+SCL_INLINE void single_learns(cursor *c, int16_t **master, int32_t s, const int8_t *x,
+                              int32_t start, layout k)
+{
+    **master = one_stepped(**master, s * x[next_input(c, k)] + start);
+    *master += 1;
+}
+
+SCL_INLINE void two_singles_learn(cursor *c, int16_t **master, int32_t s, const int8_t *x,
+                                  int32_t start, layout k)
+{
+    const int32_t low = s * x[next_input(c, k)] + start;
+    const int32_t high = s * x[next_input(c, k)] + start;
+    const uint32_t both = two_stepped(load_word(*master), low, high);
+    memcpy(*master, &both, sizeof both);
+    *master += 2;
+}
+
+/* The next block of four: 4x1, rows with errors s; 1x4, one row. */
+SCL_INLINE void four_learn(cursor *c, int16_t **master, const int32_t *s, const int8_t *x,
+                           int32_t start, layout k)
+{
+    uint32_t first;
+    uint32_t second;
+    x += next_input(c, k);
+    peek_words(*master, 0, &first, &second);
+    if (k.rows == 4) {
+        first = two_stepped(first, s[0] * *x + start, s[1] * *x + start);
+        second = two_stepped(second, s[2] * *x + start, s[3] * *x + start);
+    } else {
+        first = two_stepped(first, s[0] * x[0] + start, s[0] * x[1] + start);
+        second = two_stepped(second, s[0] * x[2] + start, s[0] * x[3] + start);
+    }
+    put_four(master, 8, first, second);
+}
+
+/* Those of blocks first .. end - 1 that are selected. */
+SCL_INLINE void selected_learn(const scl_matrix *m, int16_t *master, uint32_t first, uint32_t end,
+                               const uint8_t *selected, const int32_t *s, const int8_t *x,
+                               int32_t start, layout k)
+{
+    for (uint32_t b = first, n; b < end; b += n) { /* what a byte of bits says */
+        uint32_t bits = (uint32_t)selected[b >> 3] >> (b & 7u);
+        n = 8u - (b & 7u);
+        if (n > end - b) {
+            n = end - b;
+            bits &= (1u << n) - 1u;
+        }
+        for (; bits != 0; bits &= bits - 1u) {
+            const uint32_t block = b + (uint32_t)__builtin_ctz(bits);
+            cursor c = cursor_at(m, block, k);
+            int16_t *at = master + block * k.rows * k.cols;
+            if (is_single(k)) {
+                single_learns(&c, &at, s[0], x, start, k);
+            } else {
+                four_learn(&c, &at, s, x, start, k);
+            }
+        }
+    }
+}
+
+/* Blocks first .. end - 1 of a group; scaled (k.rows): mantissa of the rate * error. */
+SCL_INLINE void group_learn(const scl_matrix *m, int16_t *master, uint32_t first, uint32_t end,
+                            const uint8_t *selected, const int32_t *scaled, const int8_t *x,
+                            int shift, layout k)
+{
+    const int32_t start = in_register(STEP_START);
+    int32_t s[4] = {0};
+    SCL_UNROLL
+    for (uint32_t r = 0; r < k.rows; r++) {
+        s[r] = scaled[r] * (1 << (16 - shift));
+    }
+    if (selected != NULL) {
+        selected_learn(m, master, first, end, selected, s, x, start, k);
+        return;
+    }
+    cursor c = cursor_at(m, first, k);
+    uint32_t blocks = end - first;
+    master += first * k.rows * k.cols;
+    if ((blocks & 1u) != 0) {
+        if (is_single(k)) {
+            single_learns(&c, &master, s[0], x, start, k);
+        } else {
+            four_learn(&c, &master, s, x, start, k);
+        }
+    }
+    for (blocks >>= 1; blocks > 0; blocks--) {
+        if (is_single(k)) {
+            two_singles_learn(&c, &master, s[0], x, start, k);
+        } else {
+            four_learn(&c, &master, s, x, start, k);
+            four_learn(&c, &master, s, x, start, k);
+        }
+    }
+}
+
+/* A row of a dense layer, or the rest of it. */
+SCL_INLINE void row_learn(int16_t *row, uint32_t inputs, int32_t scaled, const int8_t *x, int shift)
+{
+    const int32_t start = in_register(STEP_START);
+    const int32_t s = scaled * (1 << (16 - shift));
+    if (((uintptr_t)row & 2u) != 0 && inputs > 0) {
+        *row = one_stepped(*row, s * *x++ + start);
+        row++;
+        inputs--;
+    }
+    for (; inputs >= 4; inputs -= 4, x += 4) {
+        uint32_t first;
+        uint32_t second;
+        peek_words(row, 0, &first, &second);
+        first = two_stepped(first, s * x[0] + start, s * x[1] + start);
+        second = two_stepped(second, s * x[2] + start, s * x[3] + start);
+        put_four(&row, 8, first, second);
+    }
+    for (; inputs > 0; inputs--, row++) {
+        *row = one_stepped(*row, s * *x++ + start);
+    }
+}
+
+#endif
