@@ -71,6 +71,23 @@ SCL_INLINE void peek_words(const int16_t *at, int32_t bytes, uint32_t *first, ui
             : "r"(at), "i"(bytes), "m"(*(const int16_t(*)[4])(at + bytes / 2)));
 }
 
+/* The same, loaded once `known` is: a load long before its use costs a register. */
+SCL_INLINE void late_words(const int16_t *at, int32_t bytes, int16x2_t known, uint32_t *first,
+                           uint32_t *second)
+{
+    __asm__("ldrd %0, %1, [%2, %3]"
+            : "=r"(*first), "=r"(*second)
+            : "r"(at), "i"(bytes), "r"(known), "m"(*(const int16_t(*)[4])(at + bytes / 2)));
+}
+
+/* Two words to a constant number of bytes behind `at`, aligned to 4. */
+SCL_INLINE void poke_words(int16_t *at, int32_t bytes, uint32_t first, uint32_t second)
+{
+    __asm__("strd %1, %2, [%3, %4]"
+            : "=m"(*(int16_t(*)[4])(at + bytes / 2))
+            : "r"(first), "r"(second), "r"(at), "i"(bytes));
+}
+
 /* Two words to *to, which is aligned to 4, and moves on by a constant number of bytes. */
 SCL_INLINE void put_four(int16_t **to, int32_t bytes, uint32_t first, uint32_t second)
 {
@@ -107,6 +124,19 @@ SCL_INLINE void peek_words(const int16_t *at, int32_t bytes, uint32_t *first, ui
 {
     *first = load_word(at + bytes / 2);
     *second = load_word(at + bytes / 2 + 2);
+}
+
+SCL_INLINE void late_words(const int16_t *at, int32_t bytes, int16x2_t known, uint32_t *first,
+                           uint32_t *second)
+{
+    (void)known;
+    peek_words(at, bytes, first, second);
+}
+
+SCL_INLINE void poke_words(int16_t *at, int32_t bytes, uint32_t first, uint32_t second)
+{
+    memcpy(at + bytes / 2, &first, sizeof first);
+    memcpy(at + bytes / 2 + 2, &second, sizeof second);
 }
 
 SCL_INLINE void next_words(const int16_t **from, uint32_t *first, uint32_t *second)

@@ -40,10 +40,10 @@ SCL_INLINE bool steps_fit(int shift)
     return shift >= 1 && shift <= 16;
 }
 
-/* Two masters, and their products with STEP_START. */
-SCL_INLINE uint32_t two_stepped(uint32_t masters, int32_t low, int32_t high)
+/* Two masters, and the high halves of their products with STEP_START. */
+SCL_INLINE uint32_t two_stepped(uint32_t masters, int16x2_t steps)
 {
-    const int16x2_t less = __qsub16((int16x2_t)masters, high_halves(low, high));
+    const int16x2_t less = __qsub16((int16x2_t)masters, steps);
     return (uint32_t)__qadd16(less, MORE * 0x10001);
 }
 
@@ -52,40 +52,73 @@ SCL_INLINE int16_t one_stepped(int32_t master, int32_t product)
     return (int16_t)__qadd16(__qsub16(master, product >> 16), MORE); /* in the low halves */
 }
 
-/* The next one or two blocks of single weights. */
-SCL_INLINE void single_learns(cursor *c, int16_t **master, int32_t s, const int8_t *x,
-                              int32_t start, layout k)
-{
-    **master = one_stepped(**master, s * x[next_input(c, k)] + start);
-    *master += 1;
-}
-
+/* The next two blocks of single weights. */
 SCL_INLINE void two_singles_learn(cursor *c, int16_t **master, int32_t s, const int8_t *x,
                                   int32_t start, layout k)
 {
     const int32_t low = s * x[next_input(c, k)] + start;
     const int32_t high = s * x[next_input(c, k)] + start;
-    const uint32_t both = two_stepped(load_word(*master), low, high);
+    const uint32_t both = two_stepped(load_word(*master), high_halves(low, high));
     memcpy(*master, &both, sizeof both);
     *master += 2;
 }
 
-/* The next block of four: 4x1, rows with errors s; 1x4, one row. */
-SCL_INLINE void four_learn(cursor *c, int16_t **master, const int32_t *s, const int8_t *x,
-                           int32_t start, layout k)
+/* The masters of a block of four, a constant number of bytes behind `at`, as they will be: 4x1,
+ * rows with errors s; 1x4, one row. x: the block's inputs. */
+SCL_INLINE void four_stepped(const int16_t *at, int32_t bytes, const int32_t *s, const int8_t *x,
+                             int32_t start, uint32_t *first, uint32_t *second, layout k)
+{
+    int16x2_t low;
+    int16x2_t high;
+    if (k.rows == 4) {
+        low = high_halves(s[0] * *x + start, s[1] * *x + start);
+        high = high_halves(s[2] * *x + start, s[3] * *x + start);
+    } else {
+        low = high_halves(s[0] * x[0] + start, s[0] * x[1] + start);
+        high = high_halves(s[0] * x[2] + start, s[0] * x[3] + start);
+    }
+    late_words(at, bytes, high, first, second);
+    *first = two_stepped(*first, low);
+    *second = two_stepped(*second, high);
+}
+
+/* The next block. */
+SCL_INLINE void block_learns(cursor *c, int16_t **master, const int32_t *s, const int8_t *x,
+                             int32_t start, layout k)
 {
     uint32_t first;
     uint32_t second;
     x += next_input(c, k);
-    peek_words(*master, 0, &first, &second);
-    if (k.rows == 4) {
-        first = two_stepped(first, s[0] * *x + start, s[1] * *x + start);
-        second = two_stepped(second, s[2] * *x + start, s[3] * *x + start);
+    if (is_single(k)) {
+        **master = one_stepped(**master, s[0] * *x + start);
+        *master += 1;
     } else {
-        first = two_stepped(first, s[0] * x[0] + start, s[0] * x[1] + start);
-        second = two_stepped(second, s[0] * x[2] + start, s[0] * x[3] + start);
+        four_stepped(*master, 0, s, x, start, &first, &second, k);
+        put_four(master, 8, first, second);
     }
-    put_four(master, 8, first, second);
+}
+
+#define BITS 8u /* of a byte that says which blocks are selected */
+
+/* The next BITS blocks, those whose bit is set: a test and a branch each. */
+SCL_INLINE void learn_by_bits(const void *index, int16_t *master, uint32_t bits, const int32_t *s,
+                              const int8_t *x, int32_t start, layout k)
+{
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < BITS; i++) {
+        uint32_t first;
+        uint32_t second;
+        if ((bits & 1u << i) == 0) {
+            continue;
+        }
+        if (is_single(k)) {
+            master[i] = one_stepped(master[i], s[0] * x[input_at(index, i, k)] + start);
+        } else {
+            const int32_t bytes = (int32_t)(8 * i);
+            four_stepped(master, bytes, s, x + input_at(index, i, k), start, &first, &second, k);
+            poke_words(master, bytes, first, second);
+        }
+    }
 }
 
 /* Those of blocks first .. end - 1 that are selected. */
@@ -93,23 +126,26 @@ SCL_INLINE void selected_learn(const scl_matrix *m, int16_t *master, uint32_t fi
                                const uint8_t *selected, const int32_t *s, const int8_t *x,
                                int32_t start, layout k)
 {
-    for (uint32_t b = first, n; b < end; b += n) { /* what a byte of bits says */
-        uint32_t bits = (uint32_t)selected[b >> 3] >> (b & 7u);
-        n = 8u - (b & 7u);
-        if (n > end - b) {
-            n = end - b;
-            bits &= (1u << n) - 1u;
+    const uint32_t others = first & (BITS - 1u); /* blocks of another group in the first byte */
+    uint32_t left = end - first + others;
+    uint32_t bits = 0xffu << others;
+    cursor c = cursor_at(m, first - others, k);
+    master += (first - others) * k.rows * k.cols;
+    selected += first / BITS;
+    for (;;) {
+        bits &= *selected;
+        if (left < BITS) {
+            bits &= (1u << left) - 1u;
         }
-        for (; bits != 0; bits &= bits - 1u) {
-            const uint32_t block = b + (uint32_t)__builtin_ctz(bits);
-            cursor c = cursor_at(m, block, k);
-            int16_t *at = master + block * k.rows * k.cols;
-            if (is_single(k)) {
-                single_learns(&c, &at, s[0], x, start, k);
-            } else {
-                four_learn(&c, &at, s, x, start, k);
-            }
+        learn_by_bits(c.index, master, bits, s, x, start, k);
+        if (left <= BITS) {
+            break;
         }
+        left -= BITS;
+        bits = 0xff;
+        selected++;
+        master += BITS * k.rows * k.cols;
+        c.index = (const uint8_t *)c.index + BITS * k.index_bytes;
     }
 }
 
@@ -132,18 +168,14 @@ SCL_INLINE void group_learn(const scl_matrix *m, int16_t *master, uint32_t first
     uint32_t blocks = end - first;
     master += first * k.rows * k.cols;
     if ((blocks & 1u) != 0) {
-        if (is_single(k)) {
-            single_learns(&c, &master, s[0], x, start, k);
-        } else {
-            four_learn(&c, &master, s, x, start, k);
-        }
+        block_learns(&c, &master, s, x, start, k);
     }
     for (blocks >>= 1; blocks > 0; blocks--) {
         if (is_single(k)) {
             two_singles_learn(&c, &master, s[0], x, start, k);
         } else {
-            four_learn(&c, &master, s, x, start, k);
-            four_learn(&c, &master, s, x, start, k);
+            block_learns(&c, &master, s, x, start, k);
+            block_learns(&c, &master, s, x, start, k);
         }
     }
 }
@@ -162,8 +194,8 @@ SCL_INLINE void row_learn(int16_t *row, uint32_t inputs, int32_t scaled, const i
         uint32_t first;
         uint32_t second;
         peek_words(row, 0, &first, &second);
-        first = two_stepped(first, s * x[0] + start, s * x[1] + start);
-        second = two_stepped(second, s * x[2] + start, s * x[3] + start);
+        first = two_stepped(first, high_halves(s * x[0] + start, s * x[1] + start));
+        second = two_stepped(second, high_halves(s * x[2] + start, s * x[3] + start));
         put_four(&row, 8, first, second);
     }
     for (; inputs > 0; inputs--, row++) {

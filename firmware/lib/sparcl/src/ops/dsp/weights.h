@@ -31,6 +31,13 @@ SCL_INLINE cursor cursor_at(const scl_matrix *m, uint32_t block, layout k)
     return c;
 }
 
+/* First input of a block, `nth` behind the one that `index` points to. */
+SCL_INLINE uint32_t input_at(const void *index, uint32_t nth, layout k)
+{
+    return k.cols * (k.index_bytes == 1 ? ((const uint8_t *)index)[nth]
+                                        : (uint32_t)((const uint16_t *)index)[nth]);
+}
+
 /* First input of the next block. */
 SCL_INLINE uint32_t next_input(cursor *c, layout k)
 {
