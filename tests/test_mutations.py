@@ -83,7 +83,7 @@ MUTATIONS = [
     Mutation("ReLU mask: rectified", "src/ops/output.c", "(uint32_t)-v &", "(uint32_t)~v &", "dense"),
     Mutation("rounding: a step, DSP", "src/ops/dsp/update.h", "MORE * 65536 + 32768", "MORE * 65536", "dense"),
     Mutation("saturation: a step, DSP", "src/ops/dsp/update.h", "less, MORE *", "less, (MORE - 1) *", "dense"),
-    Mutation("span: one too many", "src/ops/conv2d.c", ">= in + pad", "> in + pad", "conv2d"),
+    Mutation("span: one too many", "src/ops/taps.h", ">= in + pad", "> in + pad", "conv2d"),
     Mutation("padding: left is top", "src/ops/window.h", "kx) - w->pad_left", "kx) - w->pad_top", "depthwise"),
     Mutation("padding: wins", "src/ops/pool.c", "best = -128", "best = 0", "pool"),
     Mutation("ReLU mask", "src/ops/output.h", "acc <= 0", "acc < 0", "add"),

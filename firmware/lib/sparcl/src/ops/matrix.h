@@ -13,6 +13,7 @@
 #include "dsp/input_grad.h"
 #include "dsp/tile.h"
 #include "dsp/update.h"
+#include "dsp/walk.h"
 #else
 #include "blocks.h"
 #endif

@@ -1,4 +1,4 @@
-/* update.h - gradients, and masters that learn two at a time.
+/* update.h - masters that learn two at a time.
  *
  * A step is (product + half) >> 16, the product made with the scaled error shifted to the left by
  * 16 - shift. 256 more are taken off a master, with saturation at -32768, and put back: so it is
@@ -7,29 +7,6 @@
 #define SPARCL_SRC_OPS_DSP_UPDATE_H
 
 #include "weights.h"
-
-/* The four of a block are errors or inputs, the other side is one value. */
-SCL_INLINE void run_grad(const int8_t *d, uint32_t d_step, const int8_t *x, uint32_t x_step,
-                         uint32_t n, int32_t *g, layout k)
-{
-    const layout of_bytes = {.frozen = true}; /* the order of quad_of_bytes */
-    four sums = {g[0], g[1], g[2], g[3]};
-    for (; n > 0; n--, d += d_step, x += x_step) {
-        if (k.rows == 4) {
-            quad_scale(quad_of_bytes(d), *x, &sums, of_bytes);
-        } else if (k.cols == 4) {
-            quad_scale(quad_of_bytes(x), *d, &sums, of_bytes);
-        } else {
-            sums.s0 += *d * *x;
-        }
-    }
-    g[0] = sums.s0;
-    if (k.rows * k.cols == 4) {
-        g[1] = sums.s1;
-        g[2] = sums.s2;
-        g[3] = sums.s3;
-    }
-}
 
 #define MORE       256
 #define STEP_START (MORE * 65536 + 32768)
