@@ -30,18 +30,14 @@ def measure(board: str, folder: Path, log: Callable[[str], None] = print) -> Row
     facts = {"rate": RATE, "label": LABEL, "scales": SCALES, "bias": BIAS}
     for suffix in ("h", "c"):
         write(folder / f"model.{suffix}", templates().get_template(f"bench_float.{suffix}.j2").render(facts))
-    program = build(
-        board, folder, build_dir=folder.parent / "float_objects", app=APP, whole_memory=True, floating=True
-    )
+    program = build(board, folder, build_dir=folder.parent / "float_objects", app=APP, whole_memory=True, floating=True)
     (instructions, _), (_, crc) = run(board, program, 2)
     if crc != zlib.crc32(_second_errors().tobytes()):
         raise BenchError(f"{WHAT}: {board} computed something else than NumPy")
     sizes, core = elf.sizes(program), board.removeprefix("qemu_")
     log(f"{board}: {WHAT}: {instructions}")
     per_mac = round(instructions / MACS, 3)
-    return Row(
-        core, WHAT, "dense", 1.0, instructions, per_mac, per_mac, sizes.flash["float_step"], sizes.ram["net"]
-    )
+    return Row(core, WHAT, "dense", 1.0, instructions, per_mac, per_mac, sizes.flash["float_step"], sizes.ram["net"])
 
 
 def _drawn(n: int, seed: int, scale: float) -> NDArray[np.float64]:

@@ -163,8 +163,8 @@ Forward, input gradient and update of the 784x128 layer on the Cortex-M4, 4x1 bl
 ## Targets
 
 CMSIS-NN, counted the same way on the same core, takes {cmsis}.
-The control of the MLP's step is plain float32 C with the update fused (`firmware/bench/float_step.c`), with the core's FPU
-where it has one: Cortex-M4 and M33 single precision, M55 with MVE; the others calculate in software.
+The control of the MLP's step is plain float32 C with the update fused (`firmware/bench/float_step.c`), with the
+core's FPU where it has one: Cortex-M4, M33 and M55; the others calculate in software.
 
 | what, Cortex-M4 unless said | target: at most | measured | met |
 |---|---|---|---|
