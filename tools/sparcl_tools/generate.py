@@ -26,7 +26,7 @@ from .plan import HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_progra
 if TYPE_CHECKING:
     import jinja2
 
-RUNTIME_VERSION = 4  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
+RUNTIME_VERSION = 5  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
 MAX_BLOCKS = 65535  # `start` entries are uint16
 
 

@@ -267,16 +267,8 @@ class _Lowering:
         if node.op == "dense":
             return f"scl_dense_input_grad_{kernel(self.network, node)}(&m_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "conv2d":
-            patch, more = "NULL", []
-            if count := scratch.conv2d_input_grad(self.graph, node):
-                more = [self._buffer(f"{name}_patch_v", f"{name} patch errors, int32", count, "int32_t")]
-                patch = self._at(more[0])
             suffix = kernel(self.network, node)
-            return (
-                f"scl_conv2d_input_grad_{suffix}(&m_{name}, &w_{name}, {d}, {patch}, {v});",
-                f"m_{name}.e_w",
-                more,
-            )
+            return f"scl_conv2d_input_grad_{suffix}(&m_{name}, &w_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "depthwise":
             suffix = "_frozen" if node.frozen else ""
             return f"scl_depthwise_input_grad{suffix}(&m_{name}, &w_{name}, {d}, {v});", f"m_{name}.e_w_max", []

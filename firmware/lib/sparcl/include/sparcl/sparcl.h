@@ -27,7 +27,7 @@
 #include "sparcl/error.h"
 
 /* Raised whenever generated code and runtime must be rebuilt together. */
-#define SCL_RUNTIME_VERSION 4
+#define SCL_RUNTIME_VERSION 5
 /* Raised whenever the meaning of the state block changes. */
 #define SCL_STATE_VERSION 3
 

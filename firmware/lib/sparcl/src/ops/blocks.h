@@ -1,11 +1,12 @@
 /* blocks.h - the innermost loops of matrix.h, readable and for every core.
  *
  * A group is what shares an accumulation: the rows of a block, or some rows of a dense layer.
- * blocks_dsp.h computes the same with the instructions of some cores. */
+ * The files in dsp compute the same with the instructions of some cores. */
 #ifndef SPARCL_SRC_OPS_BLOCKS_H
 #define SPARCL_SRC_OPS_BLOCKS_H
 
 #include "layout.h"
+#include "walk.h"
 
 /* Where the next block lies. */
 typedef struct cursor {
@@ -81,15 +82,34 @@ SCL_INLINE void tile_dot(cursor *c, uint32_t blocks, const int16_t *tile, int32_
     }
 }
 
-/* g (rows, cols of a block) += errors times inputs over n positions, `d_step` and `x_step` apart.
- */
-SCL_INLINE void run_grad(const int8_t *d, uint32_t d_step, const int8_t *x, uint32_t x_step,
-                         uint32_t n, int32_t *g, layout k)
+/* g (rows, cols of a block) += errors times inputs at all positions of a walk. */
+SCL_INLINE void walk_grad(const walk *seen, const int8_t *d, const int8_t *x, int32_t *g, layout k)
 {
-    for (; n > 0; n--, d += d_step, x += x_step) {
-        for (uint32_t r = 0; r < k.rows; r++) {
-            for (uint32_t c = 0; c < k.cols; c++) {
-                g[r * k.cols + c] += d[r] * x[c];
+    d += seen->d;
+    x += seen->x;
+    for (uint32_t y = 0; y < seen->rows; y++, d += seen->d_skip, x += seen->x_skip) {
+        for (uint32_t n = 0; n < seen->n; n++, d += seen->d_step, x += seen->x_step) {
+            for (uint32_t r = 0; r < k.rows; r++) {
+                for (uint32_t c = 0; c < k.cols; c++) {
+                    g[r * k.cols + c] += d[r] * x[c];
+                }
+            }
+        }
+    }
+}
+
+/* Errors of inputs v += weights (rows, cols of a block) times errors d at all positions. */
+SCL_INLINE void walk_spread(const walk *seen, const int32_t *weights, const int8_t *d, int32_t *v,
+                            layout k)
+{
+    d += seen->d;
+    v += seen->x;
+    for (uint32_t y = 0; y < seen->rows; y++, d += seen->d_skip, v += seen->x_skip) {
+        for (uint32_t n = 0; n < seen->n; n++, d += seen->d_step, v += seen->x_step) {
+            for (uint32_t r = 0; r < k.rows; r++) {
+                for (uint32_t c = 0; c < k.cols; c++) {
+                    v[c] += weights[r * k.cols + c] * d[r];
+                }
             }
         }
     }
