@@ -12,10 +12,11 @@ from rich.console import Console
 
 from helpers import REPO
 from sparcl_mcu import config, prepare, work
-from sparcl_mcu.cli import results_faults, results_operators, results_sparcl
+from sparcl_mcu.cli import results_faults, results_latent, results_operators, results_sparcl
 from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
+from sparcl_tools.bench_replay import Cost
 
 
 def short_digits() -> config.Config:
@@ -169,6 +170,18 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     assert picture.startswith("<svg ")
     assert ">SparCL<" in picture
     assert results_sparcl._picture("grid", found | {"rows": {"dense": found["rows"]["dense"]}}) is None
+
+
+def test_the_page_of_latents_is_that_of_its_figures() -> None:
+    measured = json.loads((REPO / "docs/results/latent.json").read_text())
+    costs = [Cost(**cost) for cost in measured["costs"]]
+    page = results_latent.page(measured, costs)
+    assert page == (REPO / "docs/results/latent.md").read_text()
+    assert "**no**" not in page
+    costs[1] = dataclasses.replace(costs[1], learnt=costs[1].learnt ^ 1, step=costs[0].step // 3)
+    changed = results_latent.page(measured, costs)
+    assert "| at least 3: met | " in changed
+    assert changed.count("| **no** |") == 1
 
 
 def test_the_page_of_faults_is_that_of_its_figures() -> None:
