@@ -65,7 +65,7 @@ for path in [*sorted(made_of), target / "model.h", target / "model.c"]:
 
 runtime = PROJECT / "firmware" / "lib" / "sparcl"
 env.Append(
-    CPPPATH=[str(target), f"{runtime}/include", f"{runtime}/src"],
+    CPPPATH=[str(target), env.subst("$PROJECT_SRC_DIR"), f"{runtime}/include", f"{runtime}/src"],
     CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV"))), ("SCL_BUILD_ID", f"{build_id}u")],
 )
 if with_store:

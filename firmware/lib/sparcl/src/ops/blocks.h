@@ -24,14 +24,20 @@ SCL_INLINE cursor cursor_at(const scl_matrix *m, uint32_t block, layout k)
 SCL_INLINE void group_dot(cursor *c, uint32_t blocks, const int8_t *x, int32_t *acc, layout k)
 {
     uint32_t at = c->block * k.rows * k.cols;
-    memset(acc, 0, k.rows * sizeof *acc);
+    int32_t sums[4] = {0};
     for (const uint32_t end = c->block + blocks; c->block < end; c->block++) {
         const int8_t *xs = x + block_input(c->m, c->block, 0, k);
+        SCL_UNROLL
         for (uint32_t r = 0; r < k.rows; r++) {
+            SCL_UNROLL
             for (uint32_t i = 0; i < k.cols; i++) {
-                acc[r] += weight(c->m, at++, k) * xs[i];
+                sums[r] += weight(c->m, at++, k) * xs[i];
             }
         }
+    }
+    SCL_UNROLL
+    for (uint32_t r = 0; r < k.rows; r++) {
+        acc[r] = sums[r];
     }
 }
 
@@ -162,9 +168,12 @@ SCL_INLINE bool steps_fit(int shift)
     return shift >= 1 && shift <= 31;
 }
 
-SCL_INLINE int16_t stepped(int16_t master, int32_t change, int shift)
+/* change: of 17 bits, so that no sum overflows and no step is too large; half: of 2^shift. */
+SCL_INLINE int16_t stepped(int32_t master, int32_t change, int32_t half, int shift)
 {
-    return scl_master_clamp(master - scl_sat(scl_rsr_usual(change, shift), 32767));
+    const int32_t m = master - ((change + half) >> shift);
+    const bool fits = (uint32_t)(m - SCL_MASTER_MIN) <= SCL_MASTER_MAX - SCL_MASTER_MIN;
+    return fits ? (int16_t)m : scl_master_clamp(m);
 }
 
 /* Masters of blocks first .. end - 1 of a group learn, those that are selected (bits; NULL: all);
@@ -173,15 +182,23 @@ SCL_INLINE void group_learn(const scl_matrix *m, int16_t *master, uint32_t first
                             const uint8_t *selected, const int32_t *scaled, const int8_t *x,
                             int shift, layout k)
 {
+    const int32_t half = (int32_t)(1u << (shift - 1));
+    int32_t s[4] = {0};
+    SCL_UNROLL
+    for (uint32_t r = 0; r < k.rows; r++) {
+        s[r] = scaled[r];
+    }
     for (uint32_t b = first; b < end; b++) {
         const int8_t *xs = x + block_input(m, b, 0, k);
-        uint32_t at = b * k.rows * k.cols;
+        int16_t *at = master + b * k.rows * k.cols;
         if (selected != NULL && !scl_bit(selected, b)) {
             continue;
         }
+        SCL_UNROLL
         for (uint32_t r = 0; r < k.rows; r++) {
+            SCL_UNROLL
             for (uint32_t c = 0; c < k.cols; c++, at++) {
-                master[at] = stepped(master[at], scaled[r] * xs[c], shift);
+                *at = stepped(*at, s[r] * xs[c], half, shift);
             }
         }
     }
@@ -190,8 +207,9 @@ SCL_INLINE void group_learn(const scl_matrix *m, int16_t *master, uint32_t first
 /* A row of a dense layer learns. */
 SCL_INLINE void row_learn(int16_t *row, uint32_t inputs, int32_t scaled, const int8_t *x, int shift)
 {
+    const int32_t half = (int32_t)(1u << (shift - 1));
     for (uint32_t i = 0; i < inputs; i++) {
-        row[i] = stepped(row[i], scaled * x[i], shift);
+        row[i] = stepped(row[i], scaled * x[i], half, shift);
     }
 }
 

@@ -4,6 +4,25 @@
 
 #include "weights.h"
 
+#if SCL_MVE
+#include "../mve/forward.h"
+#else /* nothing at once, all is left */
+
+SCL_INLINE uint32_t eights_dot(cursor *c, uint32_t blocks, const int8_t *x, four *sums, layout k)
+{
+    (void)c, (void)x, (void)sums, (void)k;
+    return blocks;
+}
+
+SCL_INLINE uint32_t sixteens_dot(cursor rows[SCL_DENSE_ROWS], uint32_t n, uint32_t inputs,
+                                 const int8_t *x, int32_t *sums, layout k)
+{
+    (void)rows, (void)n, (void)x, (void)sums, (void)k;
+    return inputs;
+}
+
+#endif
+
 SCL_INLINE void block_dot(cursor *c, const int8_t *x, four *sums, layout k)
 {
     x += next_input(c, k);
@@ -20,6 +39,7 @@ SCL_INLINE void group_dot(cursor *at, uint32_t blocks, const int8_t *x, int32_t 
 {
     cursor c = *at;
     four sums = {0, 0, 0, 0};
+    blocks = eights_dot(&c, blocks, x, &sums, k);
     uint32_t rounds = (blocks + 3u) / 4u; /* of Duff's device: a rest costs no second loop */
     if (blocks > 0) {
         switch (blocks & 3u) {
@@ -57,7 +77,9 @@ SCL_INLINE void some_rows_dot(const scl_matrix *m, uint32_t o, uint32_t n, const
     for (uint32_t r = 0; r < n; r++) {
         rows[r] = cursor_at(m, (o + r) * m->fan_in, k);
     }
-    for (const int8_t *end = x + (m->fan_in & ~3u); x < end; x += 4) {
+    uint32_t left = sixteens_dot(rows, n, m->fan_in, x, sums, k);
+    x += m->fan_in - left;
+    for (const int8_t *end = x + (left & ~3u); x < end; x += 4) {
         quad xs = quad_of_bytes(x);
         if (!k.frozen) {
             xs = (quad){low_halves(xs.a, xs.b), high_halves(xs.a, xs.b)};
@@ -68,7 +90,7 @@ SCL_INLINE void some_rows_dot(const scl_matrix *m, uint32_t o, uint32_t n, const
             sums[r] = __smlad(w.b, xs.b, __smlad(w.a, xs.a, sums[r]));
         }
     }
-    for (uint32_t left = m->fan_in & 3u; left > 0; left--, x++) {
+    for (left &= 3u; left > 0; left--, x++) {
         SCL_UNROLL
         for (uint32_t r = 0; r < n; r++) {
             sums[r] += next_single(&rows[r], k) * *x;

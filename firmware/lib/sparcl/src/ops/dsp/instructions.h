@@ -96,6 +96,13 @@ SCL_INLINE void put_four(int16_t **to, int32_t bytes, uint32_t first, uint32_t s
             : "r"(first), "r"(second), "i"(bytes));
 }
 
+/* A pointer to count from, where gcc would make it anew at each use. */
+SCL_INLINE const int16_t *base_register(const int16_t *base)
+{
+    __asm__("" : "+r"(base));
+    return base;
+}
+
 /* A constant to be kept in a register, where gcc would make it anew at each use. */
 SCL_INLINE int32_t in_register(int32_t constant)
 {
@@ -150,6 +157,11 @@ SCL_INLINE void put_four(int16_t **to, int32_t bytes, uint32_t first, uint32_t s
     memcpy(*to, &first, sizeof first);
     memcpy(*to + 2, &second, sizeof second);
     *to += bytes / 2;
+}
+
+SCL_INLINE const int16_t *base_register(const int16_t *base)
+{
+    return base;
 }
 
 SCL_INLINE int32_t in_register(int32_t constant)

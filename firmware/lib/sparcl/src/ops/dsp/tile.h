@@ -122,10 +122,11 @@ SCL_INLINE void tile_dot_of_columns(cursor *at, uint32_t blocks, const int16_t *
     for (uint32_t lane = 0; lane < SCL_TILE; lane += 2) {
         four at_first = {0, 0, 0, 0};
         four at_second = {0, 0, 0, 0};
+        const int16_t *xs = base_register(tile + lane);
         c = *at;
         for (uint32_t b = blocks; b > 0; b--) {
-            const int16_t *xs = tile + next_input(&c, k) * SCL_TILE + lane;
-            two_lanes_scale(next_quad(&c, k), (int32_t)load_word(xs), &at_first, &at_second, k);
+            const int32_t two = (int32_t)load_word(xs + next_input(&c, k) * SCL_TILE);
+            two_lanes_scale(next_quad(&c, k), two, &at_first, &at_second, k);
         }
         memcpy(acc + lane * SCL_OUTPUTS_AT_ONCE, &at_first, sizeof at_first);
         memcpy(acc + (lane + 1) * SCL_OUTPUTS_AT_ONCE, &at_second, sizeof at_second);
