@@ -68,8 +68,9 @@ def run(program: Path, target: str, inputs: int) -> Fuzzed:
     reach more, and those that find something, go into a folder beside the program."""
     new = program.with_name(f"{target}_new")
     new.mkdir(exist_ok=True)
-    command = [program, f"-runs={inputs}", "-seed=1", f"-max_len={LONGEST}", f"-artifact_prefix={new}/", new]
-    done = subprocess.run([*command, *folders(target)], capture_output=True, text=True, errors="replace", check=False)
+    how = [f"-runs={inputs}", "-seed=1", f"-max_len={LONGEST}", f"-artifact_prefix={new}/"]
+    command = [str(part) for part in (program, *how, new, *folders(target))]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     ran = re.search(r"Done (\d+) runs", done.stderr)
     counts = {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", done.stdout)}
     # What libFuzzer says while it works begins with #.
