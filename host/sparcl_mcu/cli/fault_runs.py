@@ -353,12 +353,24 @@ def fuzz(folder: Path, say: Say) -> dict[str, Any]:
 
 
 def sizes(folder: Path, say: Say) -> dict[str, Any]:
-    """Bytes of flash on qemu_m4, by object file."""
+    """Bytes of flash on qemu_m4, by object file; of RAM and of the lock, by what the whole firmware has more of."""
+    from sparcl_tools import elf
+    from sparcl_tools.build import build
     from sparcl_tools.sizes import by_object
 
-    objects = by_object(Bench.prepared(folder).program("qemu_m4"))
+    bench, board = Bench.prepared(folder), "qemu_m4"
+    bare = elf.sizes(build(board, folder / "model"))
+    stored = elf.sizes(bench.program(board))
+    objects = by_object(bench.program(board))
+    with _environment("SPARCL_KEY", "00" * 16):
+        locked = elf.sizes(bench.program(board))
     names = ("sparcl/session", "sparcl/frame", "sparcl/crc32", "sparcl/admit", "sparcl/store", "flash_mps2")
-    return {name: objects[name].code for name in names}
+    return {name: objects[name].code for name in names} | {
+        "lock": locked.flash_bytes - stored.flash_bytes,
+        "ram_link": sum(bare.ram[name] for name in ("session", "frame", "io")),
+        "ram_store": stored.ram_bytes - bare.ram_bytes,
+        "ram_lock": locked.ram_bytes - stored.ram_bytes,
+    }
 
 
 PARTS = {

@@ -118,4 +118,7 @@ def page(found: dict[str, Any]) -> str:
         row("sizes", "flash of checking a state from elsewhere", f"{m['sparcl/admit']} B", "")
         store = m["sparcl/store"] + m["flash_mps2"]
         row("sizes", "flash of the store, its port included", f"{store} B", "at most 3,072 B")
+        row("sizes", "flash of the lock: the firmware with a key against the one without", f"{m['lock']:,} B", "")
+        ram = f"{m['ram_link']} B, a frame included; {m['ram_store']} B; {m['ram_lock']} B"
+        row("sizes", "RAM of link and session; of the store; of the lock", ram, "")
     return _HEAD.format(samples=SAMPLES, epochs=EPOCHS, exam=EXAM) + "".join(rows)
