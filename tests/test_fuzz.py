@@ -1,40 +1,38 @@
-"""Hostile input: a short run of the C fuzzer of `sparcl results faults`, and hypothesis against what the host reads."""
+"""Hostile input: the C under libFuzzer for a short while, and hypothesis against what the host reads."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import REPO, SPARCL_ROOM, compile_c, random_network, runtime_sources
+from helpers import SPARCL_ROOM, random_network
+from programs import need
 from sparcl_mcu import network_file, state_file
-from sparcl_mcu.learners.base import LearnSettings
+from sparcl_mcu.cli import fuzzing
 from sparcl_mcu.link.frames import OVERHEAD, Splitter, decode, encode
 from sparcl_mcu.link.messages import Hello, LayerInfo, LinkError, Stats, StoreInfo
 from sparcl_mcu.network import NetworkError
 from sparcl_mcu.state_file import StateFileError
 from sparcl_tools import state_block
-from sparcl_tools.generate import generate, model_hash
+from sparcl_tools.generate import model_hash
 from sparcl_tools.plan import HEAD_BYTES, plan
 from sparcl_tools.state_block import StateError
 
 NETWORK = random_network(3)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_hostile_bytes_do_no_harm_to_the_session(tmp_path: Path, seed: int):
-    generate(NETWORK, tmp_path, room=SPARCL_ROOM, settings=LearnSettings())
-    sources = [str(REPO / "tests/fuzz/session_fuzz.c"), str(tmp_path / "model.c"), *runtime_sources()]
-    program = compile_c(tmp_path / "fuzz", sources, "-I", str(tmp_path), "-fsanitize=address,undefined")
-    done = subprocess.run([program, "60000", str(seed)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    words = done.stdout.replace(",", "").split()
-    acted, refused = int(words[4]), int(words[6])
-    assert acted > 10_000, done.stdout
-    assert refused > 10_000, done.stdout
+@pytest.mark.parametrize("target", fuzzing.TARGETS)
+def test_the_c_withstands_what_a_fuzzer_thinks_of(tmp_path: Path, target: str):
+    """What is kept, and a short run from there; `sparcl results faults fuzz` makes the long one."""
+    need("clang")
+    kept = sum(len(list(folder.iterdir())) for folder in fuzzing.folders(target))
+    done = fuzzing.run(fuzzing.build(target, tmp_path), target, 5_000)
+    assert not done.report, done.report
+    assert done.inputs > kept > 50
+    assert min(done.counts.values()) > 1000, done.counts
 
 
 @given(st.binary(max_size=600))

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from helpers import random_network, random_samples, runtime_library, whole_task
 from link_harness import Board, bad_line, native_firmware, packed
+from sparcl_mcu.boards import catalogue, open_board
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.frames import Splitter, decode, encode
 from sparcl_mcu.link.lock import key_of_environment, seal, siphash
 from sparcl_mcu.link.messages import Hello, Kind, LinkError, RefusedError, Status
+from sparcl_tools.build import BuildError, build
+from sparcl_tools.generate import generate
 
 NETWORK, ROOM, KEY = random_network(1), Room(replay=10), bytes(range(16))
 X, Y = random_samples(NETWORK, 40, 0)
@@ -190,6 +193,42 @@ def test_a_board_that_says_it_is_not_locked_is_refused(tmp_path: Path):
     with pytest.raises(LinkError, match="a key was given, but the board says that it is not locked"):
         Client(board, timeout=5, key=KEY).hello()
     board.close()
+
+
+def test_a_key_in_the_environment_locks_the_firmware(flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By PlatformIO, as a user builds it, and over the native board's own line."""
+    monkeypatch.setenv("SPARCL_KEY", KEY.hex())
+    generate(NETWORK, tmp_path / "model", room=ROOM, settings=LearnSettings())
+    program = build("native", tmp_path / "model", build_dir=tmp_path / "build", store=True)
+
+    def client(key: bytes | None) -> Client:
+        return Client(open_board(catalogue.find("native"), program, flash=flash), timeout=30, key=key)
+
+    stranger = client(None)
+    assert stranger.hello().locked
+    before = stranger.state_hash()
+    with pytest.raises(RefusedError, match="the board is locked"):
+        teach(stranger)
+    assert stranger.state_hash() == before
+    stranger.close()
+    owner = client(key_of_environment())
+    teach(owner)
+    assert owner.hello().step == len(X)
+    assert owner.state_hash() != before
+    owner.commit()
+    taught = owner.state_hash()
+    owner.close()
+    again = client(bytes(16))  # the flash has it, whoever asks
+    assert again.state_hash() == taught
+    with pytest.raises(RefusedError, match="the board is locked"):
+        again.read_state()
+    again.close()
+
+    with pytest.raises(BuildError, match="SPARCL_KEY locks the firmware, which needs a store"):
+        build("native", tmp_path / "model", build_dir=tmp_path / "build")
+    monkeypatch.setenv("SPARCL_KEY", "secret")
+    with pytest.raises(BuildError, match="SPARCL_KEY is no key: give 32 hexadecimal digits"):
+        build("native", tmp_path / "model", build_dir=tmp_path / "build", store=True)
 
 
 def test_the_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import resource
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,17 @@ import pytest
 
 from helpers import SPARCL, SPARCL_ROOM, random_network, random_samples, whole_task
 from link_harness import Board, native_firmware
-from sparcl_mcu import state_file
+from sparcl_mcu import network_file, state_file
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.messages import Kind, LinkError, RefusedError
-from sparcl_mcu.network import Network
+from sparcl_mcu.network import Network, NetworkError
 from sparcl_mcu.sparsity import Block
 from sparcl_mcu.state_file import StateFileError
 from sparcl_tools import state_block
 from sparcl_tools.generate import model_hash
+from sparcl_tools.plan import plan
 from sparcl_tools.state_block import StateError
 
 SAMPLES, EPOCHS = 80, 5
@@ -147,6 +149,16 @@ def test_a_refused_state_leaves_the_network_as_it_was_built(pulled):
     with pytest.raises(LinkError, match="no state of this network"):
         client.write_state(bytes(bad))
     assert client.state_hash() == fresh.state_hash()
+    for field in (field for field in plan(network, room).state if field.name.endswith("_scale")):
+        (exponent,) = struct.unpack_from("<i", state, field.offset)
+        low = network.exponents[field.name.removesuffix("_scale")] - 1
+        bad = bytearray(state)
+        struct.pack_into("<i", bad, field.offset, low)
+        with pytest.raises(LinkError, match="no state of this network"):
+            client.write_state(bytes(bad))
+        with pytest.raises(StateError, match=f"has the exponent {low}, below the {low + 1} it was made with"):
+            state_block.load(network, room, bytes(bad))
+        assert exponent > low
 
 
 def test_a_half_written_state_is_not_used(pulled):
@@ -201,3 +213,40 @@ def test_what_is_no_file_of_a_state(tmp_path: Path):
         state_file.load(huge)
     with pytest.raises(StateFileError, match="cannot write"):
         state_file.save(tmp_path / "no folder" / "x.state", b"")
+
+
+def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path):
+    huge = tmp_path / "huge.sparcl"
+    with open(huge, "wb") as file:
+        file.truncate(network_file.SIZE_LIMIT + 1)
+    with pytest.raises(NetworkError, match=f"{huge} has {network_file.SIZE_LIMIT + 1} bytes; at most"):
+        network_file.load(huge)
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes, as on a disk that has no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path):
+    network, names = random_network(1), ("a.sparcl", "b.state")
+    places = [tmp_path / name for name in names]
+    network_file.save(network, places[0])
+    state_file.save(places[1], bytes(5000))
+    before = [place.read_bytes() for place in places]
+    for room in (0, 100, 4000):
+        with full_disk(room), pytest.raises(NetworkError, match=r"cannot write .*a\.sparcl: File too large; free some"):
+            network_file.save(random_network(2), places[0])
+        with (
+            full_disk(room),
+            pytest.raises(StateFileError, match=r"cannot write .*b\.state: File too large; free some"),
+        ):
+            state_file.save(places[1], bytes(range(250)) * 20)
+    assert [place.read_bytes() for place in places] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == list(names)

@@ -1,6 +1,6 @@
 """The .sparcl file: a zip of plain arrays and one JSON text (NumPy's .npz layout, never pickle).
 
-Reading one cannot run anything, and unpacks at most SIZE_LIMIT bytes.
+Reading one cannot run anything, takes no file of more than SIZE_LIMIT bytes, and unpacks at most as many.
 """
 
 from __future__ import annotations
@@ -13,32 +13,35 @@ from typing import Any
 
 import numpy as np
 
+from . import whole_file
 from .errors import SparclError
 from .graph import Graph, Node, Window
 from .network import Network, NetworkError, Weights
 from .sparsity import parse_block
 
 FORMAT = 2
-SIZE_LIMIT = 64 << 20  # bytes, unpacked: far above any microcontroller, far below a zip bomb
+SIZE_LIMIT = 64 << 20  # bytes, packed and unpacked: far above any microcontroller, far below a zip bomb
 
 
 def save(network: Network, path: Path) -> None:
     """Write a .sparcl file; the final name appears only when the file is whole. Raises NetworkError."""
-    part = path.with_name(path.name + ".part")
     meta = json.dumps({"format": FORMAT, **network.describe()})
     arrays = {"meta": np.frombuffer(meta.encode(), dtype=np.uint8), **network.arrays()}
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     try:
-        with open(part, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        part.replace(path)
+        whole_file.write(path, content.getvalue())
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise NetworkError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from None
+        raise NetworkError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
+        ) from None
 
 
 def load(path: Path) -> Network:
     """Read a .sparcl file. Raises NetworkError naming the file and the cause."""
     try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise NetworkError(f"{path} has {path.stat().st_size} bytes; at most {SIZE_LIMIT} are accepted")
         data = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())

@@ -135,7 +135,10 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
                 sparse.selected[:] = sparse.stored
     for name, scale in learner.scales.items():
         if f"{name}_scale" in arrays:
+            made = scale.exponent
             scale.exponent, scale.saturated, scale.window = (int(value) for value in arrays[f"{name}_scale"])
+            if scale.exponent < made:
+                raise ValueError(f"{name} has the exponent {scale.exponent}, below the {made} it was made with")
     _load_window(learner, arrays)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import boot_loader
 from .catalogue import BoardFacts
 from .native import open_native
 from .qemu import open_qemu
@@ -23,10 +24,9 @@ def open_board(
     if port is not None:
         return open_serial(port, facts.baud, facts.fast_baud)
     if facts.reached == "serial":
-        found = ports()
+        found = ports() or [f"none; {boot_loader.attached() or 'is the board plugged in?'}"]
         raise BoardError(
-            f"board {facts.name!r} is reached through a serial port; name it with --port. "
-            f"Found: {', '.join(found) if found else 'none; is the board plugged in?'}"
+            f"board {facts.name!r} is reached through a serial port; name it with --port. Found: {', '.join(found)}"
         )
     if program is None:
         raise BoardError(f"board {facts.name!r} needs a built program or a port; build it with: sparcl build")

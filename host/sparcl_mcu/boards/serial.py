@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from . import boot_loader
 from .stream import BoardError, ByteStream
 
 READ_BYTES = 1 << 16
@@ -83,7 +84,8 @@ class SerialStream:
         self._line.close()
 
     def _gone(self, error: Exception) -> BoardError:
-        return BoardError(f"{self._name} went away ({error}); is the board still plugged in and running?")
+        hint = boot_loader.attached() or "is the board still plugged in and running?"
+        return BoardError(f"{self._name} went away ({error}); {hint}")
 
 
 def _remedy(port: str, error: Exception) -> str:
@@ -97,5 +99,6 @@ def _remedy(port: str, error: Exception) -> str:
         return "another program has it open; close that serial monitor"
     if code == errno.ENOENT or "FileNotFound" in text:
         found = ports()
-        return f"there is no such port; found: {', '.join(found) if found else 'none'}. Is the board plugged in?"
+        hint = boot_loader.attached() or "is the board plugged in?"
+        return f"there is no such port; found: {', '.join(found) if found else 'none'}; {hint}"
     return text

@@ -61,6 +61,14 @@ def _picolibc() -> str | None:
     return path if Path(path).is_file() else None
 
 
+def _fuzzer() -> str | None:
+    if not shutil.which("clang"):
+        return None
+    command = ["clang", "-print-resource-dir"]
+    folder = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
+    return next((str(path) for path in Path(folder).glob("lib/*/libclang_rt.fuzzer*")), None)
+
+
 def _get(debian: str, brew: str) -> str:
     return f"brew install {brew}" if sys.platform == "darwin" else f"sudo apt-get install {debian}"
 
@@ -86,4 +94,5 @@ CHECKS = (
     ),
     Check("picolibc", _picolibc, "board qemu_rv32", _get("picolibc-riscv64-unknown-elf", "picolibc")),
     Check("qemu-system-riscv32", _version("qemu-system-riscv32"), "board qemu_rv32", _get("qemu-system-misc", "qemu")),
+    Check("libFuzzer", _fuzzer, "fuzzing the C (tests)", _get("clang libclang-rt-14-dev", "llvm")),
 )

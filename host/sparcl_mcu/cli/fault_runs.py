@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -42,7 +41,8 @@ BAD_LINE = Faults(flipped=1e-3, dropped=0.01, duplicated=0.01, stalled=0.002)
 SAMPLES, EXAM, EPOCHS = 60, 20, 2  # of a task: learnt, then asked for; times learnt
 EVERY = 50  # samples between two commits
 RUNS = {"native": 100, "qemu_m4": 10}
-KILLS, SOAK, FUZZ = 50, 1_000_000, 10_000_000
+KILLS, SOAK = 50, 1_000_000
+FUZZ = {"session": 8_000_000, "store": 2_000_000}  # inputs
 CUT_TASKS, CUT_REPLAY = 3, 10  # of the run that is cut everywhere: a small state has fewer operations
 
 Say = Callable[[str], None]
@@ -339,37 +339,38 @@ def untrained(graph: Graph) -> Network:
 
 
 def fuzz(folder: Path, say: Say) -> dict[str, Any]:
-    """tests/fuzz/session_fuzz.c under AddressSanitizer and UBSan, before a learner with room for everything."""
-    from sparcl_tools.generate import generate
-    from sparcl_tools.pio import ROOT
+    """The C session and the store's flash under libFuzzer (tests/fuzz)."""
+    from . import fuzzing
 
-    network = untrained(mlp((12,), 5, (8, 8), 0.5))
-    room = Room(replay=5, logits=True, tdm=True, inter=6000, dgm=True, slice=32, ddr=40)
-    generate(network, folder / "model", room=room, settings=LearnSettings())
-    runtime, program = ROOT / "firmware" / "lib" / "sparcl", folder / "fuzz"
-    sources = [ROOT / "tests" / "fuzz" / "session_fuzz.c", folder / "model" / "model.c", *runtime.rglob("*.c")]
-    flags = ["-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    includes = [f"-I{runtime / 'include'}", f"-I{folder / 'model'}"]
-    subprocess.run(["gcc", *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
-    found = {"inputs": 0, "acted_on": 0, "refused": 0, "reports": 0}
-    for seed in range(10):
-        done = subprocess.run([program, str(FUZZ // 10), str(seed)], capture_output=True, text=True, check=False)
-        found["reports"] += done.returncode != 0
-        words = done.stdout.replace(",", "").split()
-        if done.returncode == 0:
-            for name, at in (("inputs", 1), ("acted_on", 4), ("refused", 6)):
-                found[name] += int(words[at])
-        say(f"fuzz: {found['inputs']} inputs, {found['reports']} reports {done.stderr[:500]}")
+    found: dict[str, Any] = {"inputs": 0, "reports": 0}
+    for target, inputs in FUZZ.items():
+        done = fuzzing.run(fuzzing.build(target, folder), target, inputs)
+        found["inputs"] += done.inputs
+        found["reports"] += done.report != ""
+        found |= done.counts
+        say(f"{target}: {done.inputs:,} inputs, {done.counts} {done.report[-2000:]}")
     return found
 
 
 def sizes(folder: Path, say: Say) -> dict[str, Any]:
-    """Bytes of flash on qemu_m4, by object file."""
+    """Bytes of flash on qemu_m4, by object file; of RAM and of the lock, by what the whole firmware has more of."""
+    from sparcl_tools import elf
+    from sparcl_tools.build import build
     from sparcl_tools.sizes import by_object
 
-    objects = by_object(Bench.prepared(folder).program("qemu_m4"))
+    bench, board = Bench.prepared(folder), "qemu_m4"
+    bare = elf.sizes(build(board, folder / "model"))
+    stored = elf.sizes(bench.program(board))
+    objects = by_object(bench.program(board))
+    with _environment("SPARCL_KEY", "00" * 16):
+        locked = elf.sizes(bench.program(board))
     names = ("sparcl/session", "sparcl/frame", "sparcl/crc32", "sparcl/admit", "sparcl/store", "flash_mps2")
-    return {name: objects[name].code for name in names}
+    return {name: objects[name].code for name in names} | {
+        "lock": locked.flash_bytes - stored.flash_bytes,
+        "ram_link": sum(bare.ram[name] for name in ("session", "frame", "io")),
+        "ram_store": stored.ram_bytes - bare.ram_bytes,
+        "ram_lock": locked.ram_bytes - stored.ram_bytes,
+    }
 
 
 PARTS = {

@@ -77,9 +77,15 @@ def page(found: dict[str, Any]) -> str:
         row("kills", "qemu_m4 killed at random moments, resumed", measured, "50 kills, same state hash")
     if "fuzz" in found:
         m = found["fuzz"]
-        measured = f"{m['inputs']:,} inputs ({m['acted_on']:,} frames acted on, {m['refused']:,} refused): "
+        measured = f"{m['inputs']:,} inputs ({m['acted_on']:,} frames acted on, {m['refused']:,} refused; "
+        measured += f"{m['taken']:,} changed commits taken up, {m['admitted']:,} learnt with): "
         measured += f"{m['reports']} crashes, sanitizer reports or changes by bad frames"
-        row("fuzz", "the C session, fuzzed with states and a failing flash", measured, "10,000,000 inputs, 0")
+        row(
+            "fuzz",
+            "C session and the store's flash under libFuzzer",
+            measured,
+            "10,000,000 inputs, 0",
+        )
     if "soak" in found:
         m = found["soak"]
         measured = (
@@ -112,4 +118,7 @@ def page(found: dict[str, Any]) -> str:
         row("sizes", "flash of checking a state from elsewhere", f"{m['sparcl/admit']} B", "")
         store = m["sparcl/store"] + m["flash_mps2"]
         row("sizes", "flash of the store, its port included", f"{store} B", "at most 3,072 B")
+        row("sizes", "flash of the lock: the firmware with a key against the one without", f"{m['lock']:,} B", "")
+        ram = f"{m['ram_link']} B, a frame included; {m['ram_store']} B; {m['ram_lock']} B"
+        row("sizes", "RAM of link and session; of the store; of the lock", ram, "")
     return _HEAD.format(samples=SAMPLES, epochs=EPOCHS, exam=EXAM) + "".join(rows)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..boards import boot_loader
 from ..boards.stream import ByteStream
 from .frames import Frame, Splitter, decode, encode
 from .lock import Seal
@@ -49,6 +50,7 @@ class Transport:
         self._resends = 0  # since the oldest frame was answered
         self._heard = 0.0  # when the last whole frame came
         self._probes = 0  # since then, in silence
+        self._noise = b""  # what came last since then
         self.counters = LinkCounters()
         self.in_step = False  # false before start, and after a request that did not end well
 
@@ -207,6 +209,7 @@ class Transport:
                 self._log.frame("<", frame.kind, frame.seq, len(frame.payload))
         self.counters.frames_received += len(frames)
         now = time.monotonic()
+        self._noise = b"" if frames else (self._noise + data)[-boot_loader.HEARD_BYTES :]
         if frames:
             self._heard = now
             self._probes = 0
@@ -220,6 +223,8 @@ class Transport:
 
     def _silence(self) -> str:
         message = f"{self._stream.name} did not answer within {self._timeout:g} s"
+        if loader := boot_loader.heard(self._noise):
+            return f"{message}: {loader}"
         if self.counters.frames_received:
             return (
                 f"{message} (it did before): check cable and power; a board that learns slower needs a longer time-out"

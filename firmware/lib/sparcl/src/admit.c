@@ -27,9 +27,9 @@ bool scl_masters_fit(const int16_t *master, uint32_t n)
     return true;
 }
 
-bool scl_scale_fits(const scl_scale *scale)
+bool scl_scale_fits(const scl_scale *scale, int32_t made)
 {
-    return scale->exponent <= LARGEST_EXPONENT && scale->exponent >= -LARGEST_EXPONENT &&
+    return scale->exponent >= made && scale->exponent <= LARGEST_EXPONENT &&
            scale->window < SCL_WINDOW;
 }
 

@@ -49,7 +49,9 @@ uint32_t scl_scale_hash(const scl_scale *scale, uint32_t crc);
 
 bool scl_biases_fit(const int32_t *bias, uint32_t n);
 bool scl_masters_fit(const int16_t *master, uint32_t n);
-bool scl_scale_fits(const scl_scale *scale);
+/* made: the exponent that the network was made with. One below it was never learnt, since exponents
+ * only grow, and a bias could overflow its output. */
+bool scl_scale_fits(const scl_scale *scale, int32_t made);
 
 /* ---- where a layer's accumulators go ------------------------------------ */
 

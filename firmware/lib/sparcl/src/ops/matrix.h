@@ -48,12 +48,13 @@ SCL_INLINE void matrix_forward(const scl_matrix *m, const int8_t *x, int e_acc, 
         const uint32_t left = m->rows - o;
         const uint32_t some = left < SCL_OUTPUTS_AT_ONCE ? left : SCL_OUTPUTS_AT_ONCE;
         const uint32_t first = o;
-        for (int32_t *sums = acc; o < first + some; start++) {
+        for (int32_t *sums = acc; o < first + some;) {
             const uint32_t n = group_rows(m, o, k);
             if (k.index_bytes == 0) {
                 rows_dot(m, o, n, x, sums, k);
             } else {
                 group_dot(&c, (uint32_t)start[1] - start[0], x, sums, k);
+                start++;
             }
             o += n;
             sums += n;
@@ -72,8 +73,12 @@ SCL_INLINE void matrix_forward_tile(const scl_matrix *m, const int16_t *tile, ui
     for (uint32_t o = 0; o < m->rows;) {
         const uint32_t left = m->rows - o;
         const uint32_t some = left < SCL_OUTPUTS_AT_ONCE ? left : SCL_OUTPUTS_AT_ONCE;
-        for (uint32_t r = 0; r < some; r += k.rows, start++) {
-            const uint32_t blocks = k.index_bytes == 0 ? m->fan_in : (uint32_t)start[1] - start[0];
+        for (uint32_t r = 0; r < some; r += k.rows) {
+            uint32_t blocks = m->fan_in;
+            if (k.index_bytes != 0) {
+                blocks = (uint32_t)start[1] - start[0];
+                start++;
+            }
             tile_dot(&c, blocks, tile, acc + r, k);
         }
         for (uint32_t lane = 0; lane < n; lane++) {
