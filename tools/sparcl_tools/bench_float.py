@@ -62,4 +62,5 @@ def _second_errors() -> NDArray[np.int8]:
         b2 -= RATE * p
         w1 -= RATE * np.outer(error, x)
         b1 -= RATE * error
-    return np.trunc(p * 64).astype(np.int8)
+    rounded: NDArray[np.int8] = np.trunc(p * 64).astype(np.int8)
+    return rounded
