@@ -14,7 +14,7 @@ CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enabl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor bench results results-operators results-faults sizes clean
+.PHONY: help setup demo test lint format doctor bench results results-operators results-faults results-latent sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ results-operators: setup ## docs/results/operators.md, measured again (about 90 
 
 results-faults: setup ## docs/results/faults.md, measured again (about 30 minutes)
 	@$(SPARCL) results faults
+
+results-latent: setup ## docs/results/latent.md, measured again (about 5 minutes)
+	@$(SPARCL) results latent
 
 sizes: setup ## accept the code, RAM and stack of today's firmware as what tests compare with
 	@SPARCL_ACCEPT_SIZES=1 $(BIN)/pytest -q tests/test_sizes.py && git diff --stat -- docs/results/sizes.json

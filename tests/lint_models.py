@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from helpers import random_graph_network
@@ -27,3 +28,6 @@ for name, graph in MODELS.items():
     network = random_graph_network(graph, 0)
     for kind, room in ROOMS.items():
         generate(network, Path(sys.argv[1]) / f"{name}_{kind}", room=room, settings=LearnSettings())
+    if any(node.frozen for node in graph.nodes):
+        room = replace(ROOMS["sparcl"], latent=True)
+        generate(network, Path(sys.argv[1]) / f"{name}_latent", room=room, settings=LearnSettings())

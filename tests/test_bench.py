@@ -11,7 +11,7 @@ import pytest
 from helpers import REPO
 from programs import need
 from sparcl_mcu.cli import bench
-from sparcl_tools import bench_kernels, bench_steps, elf, sizes
+from sparcl_tools import bench_float, bench_kernels, bench_steps, elf, sizes
 from sparcl_tools.bench_kernels import BenchError, Row
 
 ACCEPTED = REPO / "docs/results/bench.json"
@@ -39,11 +39,15 @@ def check(rows: list[Row], program: Path) -> None:
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("layer", [bench_kernels.LAYERS[n] for n in (0, 1, 4, 5)], ids=lambda layer: layer.name)
-def test_kernels_cost_what_they_did(layer: bench_kernels.Layer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("board", "layer"),
+    [*((BOARD, bench_kernels.LAYERS[n]) for n in (0, 1, 4, 5)), ("qemu_m55", bench_kernels.LAYERS[0])],
+    ids=lambda of: getattr(of, "name", of),
+)
+def test_kernels_cost_what_they_did(board: str, layer: bench_kernels.Layer, tmp_path: Path) -> None:
     need("arm-none-eabi-gcc", "qemu-system-arm")
-    rows = bench_kernels.measure(BOARD, layer, tmp_path / "kernels", (0.25,))
-    check(rows, tmp_path / "kernels" / f"{BOARD}.elf")
+    rows = bench_kernels.measure(board, layer, tmp_path / "kernels", (0.25,))
+    check(rows, tmp_path / "kernels" / f"{board}.elf")
 
 
 @pytest.mark.emulator
@@ -52,6 +56,13 @@ def test_a_step_costs_what_it_did(density: float, tmp_path: Path) -> None:
     need("arm-none-eabi-gcc", "qemu-system-arm")
     row = bench_steps.measure(BOARD, bench_steps.STEPS[0], density, tmp_path / "step")
     check([row], tmp_path / "step" / f"{BOARD}.elf")
+
+
+@pytest.mark.emulator
+def test_the_float_control_costs_what_it_did(tmp_path: Path) -> None:
+    """And computes what NumPy does."""
+    need("arm-none-eabi-gcc", "qemu-system-arm")
+    check([bench_float.measure(BOARD, tmp_path / "float")], tmp_path / "float" / f"{BOARD}.elf")
 
 
 @pytest.mark.emulator

@@ -18,7 +18,7 @@ from sparcl_mcu import config, network_file
 from sparcl_mcu.cli import checks, plan, ui
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.ui import TerminalSteps
-from sparcl_mcu.design import resnet8
+from sparcl_mcu.design import freeze_until, resnet8
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.record import RunFolder
 from sparcl_tools.build import build
@@ -164,6 +164,25 @@ def test_plan_prints_what_a_network_needs_and_refuses_what_does_not_fit(tmp_path
     assert "error" not in sparcl("plan", file, "--replay", "60000").stderr  # this computer sets no limit
     assert "there is no board 'nucleo'" in refused("plan", file, "--board", "nucleo")
     assert "does not exist" in refused("plan", tmp_path / "gone.sparcl")
+
+
+def test_plan_tells_a_buffer_of_inputs_from_one_of_latents(tmp_path: Path) -> None:
+    def said(freeze: str | None, *more: str) -> str:
+        graph = resnet8((32, 32, 3), 10, density=0.25)
+        network_file.save(random_graph_network(freeze_until(graph, freeze) if freeze else graph, 0), tmp_path / "n")
+        result = sparcl("plan", tmp_path / "n", "--replay", "40", *more)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert "latent" not in said(None)
+    both = "A replay buffer of 40 samples: 122,880 bytes of inputs (3,072 each) or "
+    last_stage = said("stage3_conv1", "--replay-at", "border")
+    assert both + "327,680 bytes of activations of stage2 (8,192 each); a latent is larger than an input" in last_stage
+    assert re.search(r"replay buffer, int8 latents +327,680", last_stage)
+    pooled = said("head")
+    assert both + "2,560 bytes of activations of pool (64 each); a latent takes 2% of an input" in pooled
+    assert re.search(r"replay buffer, int8 inputs +122,880", pooled)
+    assert "Replay of inputs only: the frozen layers reach the others through stage2 and" in said("stage3_conv2")
 
 
 @pytest.mark.emulator

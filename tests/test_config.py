@@ -58,6 +58,8 @@ def test_hash_follows_content_and_not_places() -> None:
     base = config.parse(MINIMAL, Path("a.toml"))
     assert base.hash == config.parse(MINIMAL + '[board]\nport = "COM3"\ncommit_every = 9\n', Path("b/c.toml")).hash
     assert base.hash == config.parse(MINIMAL + "[learn]\nepochs = 3\n", Path("a.toml")).hash
+    assert base.hash == config.parse(MINIMAL + '[learn]\nreplay_at = "input"\n', Path("a.toml")).hash
+    assert base.hash != config.parse(MINIMAL + '[learn]\nreplay_at = "border"\n', Path("a.toml")).hash
     assert base.hash != config.parse(MINIMAL + "[learn]\nepochs = 4\n", Path("a.toml")).hash
     assert base.hash != config.parse("seed = 1\n" + MINIMAL, Path("a.toml")).hash
 

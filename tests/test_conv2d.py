@@ -91,9 +91,8 @@ def test_input_grad(case: Case) -> None:
     layer, memory = case.layer, Memory()
     d = memory.inputs(mantissas(case.rng, *case.out_shape))
     v = memory.outputs(size(case.shape), np.int32)
-    patch = memory.outputs(layer.masters.shape[1], np.int32)
     getattr(runtime_library(), f"scl_conv2d_input_grad_{layer.kernel}")(
-        ctypes.byref(layer.c()), struct(case), vec(d, -9), pointer(patch), pointer(v)
+        ctypes.byref(layer.c()), struct(case), vec(d, -9), pointer(v)
     )
     want = CONV.input_grad(case.node, layer.hi, d.astype(np.int64).reshape(case.out_shape), case.shape)
     assert v.tolist() == want.ravel().tolist()

@@ -13,6 +13,7 @@ from sparcl_mcu.data import DataSet, Task, class_incremental, consecutive
 from sparcl_mcu.data.dataset import checked
 from sparcl_mcu.experiment import Outcome, StageResult
 from sparcl_mcu.record import RecordError, RunFolder
+from sparcl_mcu.report.render import _ticks
 
 CONFIG = config.parse('name = "x"\n[data]\nsource = "digits"\n', Path("experiment.toml"))
 WORK = {
@@ -209,3 +210,8 @@ def test_summary_of_seeds(tmp_path: Path) -> None:
 
 def test_an_interval_of_one_value_is_unknown() -> None:
     assert summary.interval([0.5]) == {"mean": 0.5, "half_width": None, "n": 1}
+
+
+def test_the_axis_says_what_its_numbers_are() -> None:
+    assert _ticks([[str(j)] for j in range(9)])[:3] == ["task 0", "1", "2"]
+    assert _ticks([["0"], ["1"]]) == ["task 0\n0", "task 1\n+ 1"]

@@ -6,26 +6,31 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from helpers import REPO
 from sparcl_mcu import config, prepare, work
-from sparcl_mcu.cli import results_faults, results_operators, results_sparcl
-from sparcl_mcu.cli.runs import run_all, seeds
+from sparcl_mcu.cli import results_faults, results_latent, results_operators, results_sparcl
+from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
+from sparcl_tools.bench_replay import Cost
 
 
-def test_a_finished_seed_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def short_digits() -> config.Config:
     example = config.load(REPO / "examples" / "digits" / "experiment.toml")
-    short = dataclasses.replace(
+    return dataclasses.replace(
         example,
         data=dataclasses.replace(example.data, samples_per_task=24),
         learn=dataclasses.replace(example.learn, epochs=1),
         pretrain=dataclasses.replace(example.pretrain, epochs=1, fine_tune_epochs=1),
     )
-    quiet = Console(quiet=True)
+
+
+def test_a_finished_seed_is_kept_and_not_run_again(tmp_path: Path) -> None:
+    short, quiet = short_digits(), Console(quiet=True)
     first = run_all(seeds(short, [3]), None, tmp_path, quiet)
     assert first[0]["seed"] == 3
     assert 0 < first[0]["acc"] <= 1
@@ -34,6 +39,23 @@ def test_a_finished_seed_is_kept_and_not_run_again(tmp_path: Path, monkeypatch: 
     file.write_text(json.dumps(first[0] | {"acc": 0.5}))
     assert run_all(seeds(short, [3]), None, tmp_path, quiet)[0]["acc"] == 0.5
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_rows_that_start_from_the_same_network_pretrain_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = short_digits()
+    other_rate = configured(short, {"learn": {"lr_exponent": -3}})
+    sparser = configured(short, {"network": {"density": 0.1}})
+    made, pretrain, times = prepare.scenario(short, None), prepare.pretrained, []
+    monkeypatch.setattr(prepare, "pretrained", lambda *a: times.append(a[0].network.density) or pretrain(*a))
+    first, second, third = (pretrained(each, made, tmp_path) for each in (short, other_rate, sparser))
+    assert times == [short.network.density, 0.1]
+    layer = first.trainable()[0].name
+    assert np.array_equal(first.weights[layer].masters, second.weights[layer].masters)
+    assert third.weights[layer].slots < first.weights[layer].slots
+    pretrained(dataclasses.replace(short, seed=1), made, tmp_path)
+    assert len(times) == 3
 
 
 def test_the_page_tells_differences_in_points_and_every_outcome(tmp_path: Path) -> None:
@@ -148,6 +170,18 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     assert picture.startswith("<svg ")
     assert ">SparCL<" in picture
     assert results_sparcl._picture("grid", found | {"rows": {"dense": found["rows"]["dense"]}}) is None
+
+
+def test_the_page_of_latents_is_that_of_its_figures() -> None:
+    measured = json.loads((REPO / "docs/results/latent.json").read_text())
+    costs = [Cost(**cost) for cost in measured["costs"]]
+    page = results_latent.page(measured, costs)
+    assert page == (REPO / "docs/results/latent.md").read_text()
+    assert "**no**" not in page
+    costs[1] = dataclasses.replace(costs[1], learnt=costs[1].learnt ^ 1, step=costs[0].step // 3)
+    changed = results_latent.page(measured, costs)
+    assert "| at least 3: met | " in changed
+    assert changed.count("| **no** |") == 1
 
 
 def test_the_page_of_faults_is_that_of_its_figures() -> None:

@@ -65,7 +65,7 @@ for path in [*sorted(made_of), target / "model.h", target / "model.c"]:
 
 runtime = PROJECT / "firmware" / "lib" / "sparcl"
 env.Append(
-    CPPPATH=[str(target), f"{runtime}/include", f"{runtime}/src"],
+    CPPPATH=[str(target), env.subst("$PROJECT_SRC_DIR"), f"{runtime}/include", f"{runtime}/src"],
     CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV"))), ("SCL_BUILD_ID", f"{build_id}u")],
 )
 if with_store:
@@ -78,12 +78,13 @@ if key := os.environ.get("SPARCL_KEY"):
     env.Append(CPPDEFINES=[("SCL_KEY", ",".join(str(byte) for byte in bytes.fromhex(key)))])
 
 
-# The session's work is small beside the learning of a sample: its code is made small, where flash is.
+# The work of the session, and counting work (pass), is small beside the learning of a sample: that code is made small,
+# where flash is.
 def for_size(env, node):
     return env.Object(node, CCFLAGS=[*env["CCFLAGS"], "-Os"])
 
 
 if env.subst("$PIOENV") != "native":
-    for name in ("session", "help", "admit", "query"):
+    for name in ("session", "help", "admit", "query", "pass"):
         env.AddBuildMiddleware(for_size, f"*/sparcl/src/{name}.c")
 env.BuildSources("$BUILD_DIR/model_objects", str(target))

@@ -94,10 +94,12 @@ class PretrainConfig:
 class LearnConfig:
     """Learning on the board. Learning rate a sample: lr_mantissa * 2**lr_exponent. batch: steps whose gradients are
     gathered before they are applied; 1 needs no memory for them. method: what is learnt beside the new sample.
-    The other keys: as LearnSettings."""
+    replay_at: what the replay buffer holds, inputs or the activations at the border of the frozen layers (latent
+    replay). The other keys: as LearnSettings."""
 
     epochs: int = _within(1, 1000, default=3)
     replay: int = _within(1, 65535, default=100)
+    replay_at: str = _one_of("input", "border", default="input")
     batch: int = _within(1, 255, default=1)
     lr_mantissa: int = _one_of(1, 3, default=1)
     lr_exponent: int = _within(-15, 0, default=-7)
@@ -220,6 +222,8 @@ class Config:
         del content["board"]["commit_every"]
         if self.reference == ReferenceConfig():  # the board's runs do not depend on it
             del content["reference"]
+        if self.learn.replay_at == "input":  # as before there was a choice
+            del content["learn"]["replay_at"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

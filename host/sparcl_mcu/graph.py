@@ -155,6 +155,30 @@ class Graph:
                 found.add(node.name)
         return frozenset(found)
 
+    @cached_property
+    def border(self) -> str:
+        """The tensor through which the frozen layers reach those that learn; its exponent never moves.
+
+        Raises GraphError where nothing is frozen below, or where more than one tensor crosses.
+        """
+        crossing = {s for node in self.nodes if node.name in self.learns for s in node.sources} - self.learns
+        if len(crossing) != 1:
+            raise GraphError(
+                f"the frozen layers reach the others through {' and '.join(sorted(crossing))}; activations can be "
+                "replayed at one tensor only: freeze until another layer, or replay inputs"
+            )
+        if crossing == {INPUT}:
+            raise GraphError(
+                "no layer is frozen below those that learn, so there is no border to replay activations at; freeze "
+                "some (freeze_until), or replay inputs"
+            )
+        return crossing.pop()
+
+    def split(self, tensor: str) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+        """The nodes that the input (none) or the frozen border is made by, and those after it."""
+        count = next((i for i, node in enumerate(self.nodes, start=1) if node.name == tensor), 0)
+        return self.nodes[:count], self.nodes[count:]
+
     def node(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 

@@ -13,7 +13,7 @@ from .data import DataSet, Task, class_incremental, consecutive, load, named, po
 from .design import NETWORKS, freeze_until, mlp
 from .errors import SparclError
 from .experiment import Progress
-from .graph import Graph
+from .graph import Graph, GraphError
 from .learners.base import Importance, LearnSettings, Replay, Room
 from .learners.masking import share
 from .network import Network
@@ -175,6 +175,12 @@ def room(config: Config, network: Network) -> Room:
     counted = config.ddr.samples or config.data.samples_per_task or 0
     if settings.ddr_fraction and not counted:
         raise ConfigError("[ddr] needs to know how many samples a task has at most; set [ddr] samples")
+    latent = config.learn.replay_at == "border"
+    if latent:
+        try:
+            _ = network.graph.border
+        except GraphError as error:
+            raise ConfigError(f'[learn] replay_at = "border": {error}') from None
     slots = 0
     for node in sparse if settings.sweeps else []:
         weights, per_block = network.weights[node.name], node.block.rows * node.block.cols
@@ -189,6 +195,7 @@ def room(config: Config, network: Network) -> Room:
         dgm=settings.dgm_share > 0,
         slice=4 * -(-slots // (4 * SLICES)),
         ddr=counted if settings.ddr_fraction else 0,
+        latent=latent,
     )
 
 

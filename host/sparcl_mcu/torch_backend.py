@@ -6,7 +6,7 @@ tensors are `Any` here. Maps are (n, channels, height, width).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -38,15 +38,30 @@ def forward(graph: Graph, x: Any, apply: Callable[[Node, Any], Any]) -> dict[str
     x: float32 (n, inputs), samples flattened in (height, width, channels) order. apply(node, map) is what a weighted
     layer makes of its source, before ReLU.
     """
-    maps = {INPUT: x.reshape(len(x), *graph.input_shape).permute(0, 3, 1, 2)}
-    for node in graph.nodes:
+    maps = maps_of(graph, INPUT, x)
+    operate(graph.nodes, maps, apply)
+    return maps
+
+
+def maps_of(graph: Graph, tensor: str, x: Any) -> dict[str, Any]:
+    """Maps that hold one tensor alone: x, float32 (n, size), flattened in (height, width, channels) order."""
+    return {tensor: x.reshape(len(x), *graph.shapes[tensor]).permute(0, 3, 1, 2)}
+
+
+def values_of(y: Any) -> Any:
+    """A map as (n, size), flattened in (height, width, channels) order."""
+    return y.permute(0, 2, 3, 1).flatten(1)
+
+
+def operate(nodes: Sequence[Node], maps: dict[str, Any], apply: Callable[[Node, Any], Any]) -> None:
+    """Add the outputs of some nodes to the maps their sources are in."""
+    for node in nodes:
         if node.weighted:
             y = apply(node, maps[node.sources[0]])
         else:
             sources = [maps[source] for source in node.sources]
             y = ops.OPERATORS[node.op].float_forward(functional(), node, sources, None, None)
         maps[node.name] = y.relu() if node.relu else y
-    return maps
 
 
 def weighted(node: Node, x: Any, weight: Any, bias: Any) -> Any:

@@ -8,7 +8,6 @@ uint32_t export_pick(uint32_t hash, uint32_t n);
 uint32_t export_share(uint32_t n, uint16_t fraction);
 uint32_t export_relu_mask_bytes(uint32_t n);
 uint32_t export_conv2d_forward_scratch(const scl_window *w);
-uint32_t export_conv2d_input_grad_scratch(const scl_window *w);
 uint32_t export_max_pool_index_bytes(const scl_window *w);
 
 int32_t export_rsr(int32_t v, int shift)
@@ -44,11 +43,6 @@ uint32_t export_relu_mask_bytes(uint32_t n)
 uint32_t export_conv2d_forward_scratch(const scl_window *w)
 {
     return scl_conv2d_forward_scratch(w);
-}
-
-uint32_t export_conv2d_input_grad_scratch(const scl_window *w)
-{
-    return scl_conv2d_input_grad_scratch(w);
 }
 
 uint32_t export_max_pool_index_bytes(const scl_window *w)

@@ -142,7 +142,7 @@ class _Bench:
         self.e_out = E_W + E_X + nx.blen(2 * room) - 7
         depthwise = node.op == "depthwise"
         self.e_w = np.array([E_W - c % 3 for c in range(self.rows)]) if depthwise else np.array([E_W])
-        self.patch = 0 if node.window is None or depthwise else 2 * self.fan_in  # words
+        self.tile = 0 if node.window is None or depthwise else 4 * self.fan_in  # int16 values of scratch
         inputs, outputs = int(np.prod(shape)), int(np.prod(self.out_shape))
         self.sizes = {
             "bias": self.rows,
@@ -257,23 +257,19 @@ class _Phases:
         q, _ = activation.requantise(acc, bench.e_out - e_acc, True)
         if not q.all():
             raise BenchError(f"{bench.layer.name}: an output is 0, so that this would measure less than all of a layer")
-        patched = bench.patch > 0
         crc = bench.crc(q=q, positive=np.packbits((acc > 0).ravel(), bitorder="little"))
         vec = f"{self.window}(scl_vec){{x, {E_X}}}, "
-        rest = vec + ("(int16_t *)patch, " if patched else "") + "&out"
-        scratch = 8 * bench.fan_in if patched else 0
+        rest = vec + ("tile, " if bench.tile else "") + "&out"
         what = "forward, frozen" if frozen else "forward"
-        self._call(what, "forward", frozen, rest, scratch, len(self.order), [], crc)
+        self._call(what, "forward", frozen, rest, 2 * bench.tile, len(self.order), [], crc)
 
     def _input_grad(self) -> None:
         bench = self.bench
         v = self.operator.input_grad(bench.layer.node, self.hi, bench.d.astype(np.int64), bench.layer.shape)
         if len(bench.e_w) > 1:
             v = activation.rsr_channels(v, bench.e_w.max() - bench.e_w)
-        patched = bench.patch > 0
-        rest = f"{self.window}(scl_vec){{d, {E_D}}}, " + ("patch, " if patched else "") + "bench_memory.v"
-        scratch = 4 * bench.fan_in if patched else 0
-        self._call("input gradient", "input_grad", "", rest, scratch, len(self.order), [], bench.crc(v=v))
+        rest = f"{self.window}(scl_vec){{d, {E_D}}}, bench_memory.v"
+        self._call("input gradient", "input_grad", "", rest, 0, len(self.order), [], bench.crc(v=v))
 
     def _update(self, what: str, learns: Mask, selected: list[int]) -> None:
         bench = self.bench
@@ -311,7 +307,7 @@ def _generate(bench: _Bench, folder: Path) -> None:
         "layer": layer.name,
         "sizes": bench.sizes,
         "values": bench.values,
-        "patch": bench.patch,
+        "tile": bench.tile,
         "bias": bench.bias,
         "x": bench.x.ravel(),
         "d": bench.d.ravel(),

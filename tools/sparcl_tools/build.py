@@ -35,6 +35,7 @@ def build(
     app: Path | None = None,
     whole_memory: bool = False,
     store: bool = False,
+    floating: bool = False,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Build board `env` with the model.h and model.c of `model_dir`; returns the program, put beside them.
@@ -44,9 +45,10 @@ def build(
     folder wait for each other. on_line gets every line PlatformIO says. An emulated board's linker map is put beside
     the program, too. whole_memory gives such a board all its machine has instead of what the part has that it stands
     for; it changes nothing on other boards. store: the firmware keeps what was learnt in flash, where the board has
-    some for it.
-    Raises BoardError for an unknown board, PioError when PlatformIO is missing, BuildError otherwise: also for a
-    program that calculates with floating point.
+    some for it. floating: the program may calculate with floating point, and with the FPU that the board's
+    custom_sparcl_fpu_flags name; for the bench's control alone.
+    Raises BoardError for an unknown board, PioError when PlatformIO is missing, BuildError otherwise: also for any
+    other program that calculates with floating point.
     """
     facts = find(env)
     if whole_memory and facts.reached == "qemu":
@@ -65,12 +67,13 @@ def build(
     with _alone(folder):
         # What a failed build left of an earlier model must not pass for its result.
         program.unlink(missing_ok=True)
-        wishes = {"WHOLE_MEMORY": whole_memory, "STORE": store}
+        wishes = {"WHOLE_MEMORY": whole_memory, "STORE": store, "FLOATING": floating}
         lines = _run(env, model_dir, folder, app or pio.ROOT / "firmware" / "app", wishes, on_line)
         if not program.is_file():
             raise BuildError(_why(facts, folder / env, lines))
         if facts.reached == "qemu":
-            _refuse_float(facts, program)
+            if not floating:
+                _refuse_float(facts, program)
             _keep(program.with_suffix(".map"), kept.with_suffix(".map"))
         _keep(program, kept)
     return kept

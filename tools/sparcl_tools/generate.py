@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
-from sparcl_mcu.graph import INPUT, Node, size
+from sparcl_mcu.graph import Node, size
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.network import Network
 
@@ -26,7 +26,7 @@ from .plan import HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_progra
 if TYPE_CHECKING:
     import jinja2
 
-RUNTIME_VERSION = 4  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
+RUNTIME_VERSION = 5  # SCL_RUNTIME_VERSION this generator writes for; a test compares it with sparcl.h
 MAX_BLOCKS = 65535  # `start` entries are uint16
 
 
@@ -36,8 +36,9 @@ class GenerateError(SparclError):
 
 def model_hash(network: Network, room: Room) -> int:
     """CRC-32 that identifies a network with its room; a board reports it in HELLO."""
-    values = (int(value) for value in vars(room).values())
-    return zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
+    *values, latent = (int(value) for value in vars(room).values())
+    crc = zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
+    return zlib.crc32(b"latent", crc) if latent else crc
 
 
 def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSettings) -> MemoryPlan:
@@ -65,7 +66,7 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
         "layers": [_layer(network, node, room) for node in network.weighted()],
         "windows": [_window(network, node) for node in network.graph.nodes if node.window],
         "scales": _scales(network),
-        "learns_from_input": any(INPUT in node.sources for node in network.trainable()),
+        **_entry(network, room),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     for name in ("model.h", "model.c"):
@@ -89,6 +90,18 @@ def templates() -> jinja2.Environment:
     return environment
 
 
+def _entry(network: Network, room: Room) -> dict[str, Any]:
+    """What the templates say about the tensor that training passes start at."""
+    graph = network.graph
+    entry = room.entry(graph)
+    return {
+        "entry": entry,
+        "replay_values": size(graph.shapes[entry]),
+        "latent_macs": sum(network.macs(node) for node in graph.split(entry)[0] if node.weighted),
+        "learns_from_entry": any(entry in node.sources for node in network.trainable()),
+    }
+
+
 def _check(network: Network, room: Room) -> None:
     """Refuse what the runtime cannot hold, with the numbers."""
     for what, value, least, most in (
@@ -104,6 +117,12 @@ def _check(network: Network, room: Room) -> None:
         raise GenerateError("every layer is frozen; leave at least the last one trainable")
     if room.logits and not room.replay:
         raise GenerateError("logits are kept with replayed samples, but the replay buffer holds 0 samples")
+    if room.latent and not room.replay:
+        raise GenerateError("latents are what the replay buffer keeps, but it holds 0 samples")
+    if (values := size(network.graph.shapes[room.entry(network.graph)])) > 65535:
+        raise GenerateError(
+            f"a latent has {values} values, 65535 are possible; freeze until a later layer, or replay inputs"
+        )
     if room.inter and not room.tdm:
         raise GenerateError(f"room for {room.inter} / 65536 more blocks a layer, but masks that do not move (tdm)")
     sparse = [node for node in network.weighted() if is_sparse(network, node)]
@@ -160,6 +179,7 @@ def _layer(network: Network, node: Node, room: Room) -> dict[str, Any]:
         "columns": network.graph.fan_in(node),
         "slots": weights.slots,
         "positions": network.positions(node),
+        "in_pass": node in network.graph.split(room.entry(network.graph))[1],
         "exponents": weights.exponents.tolist(),
         "kernel": kernel(network, node),
         "index_type": f"uint{8 * index_bytes(weights, node.block)}_t",

@@ -45,14 +45,16 @@ class Step:
 
 @dataclass
 class Program:
-    """forward runs for predictions too; learn only when training."""
+    """latent: with latent replay, from a sample to the frozen border, once for each sample. forward: from there or from
+    the sample, for predictions too. learn: only when training."""
 
+    latent: list[Step] = field(default_factory=list)
     forward: list[Step] = field(default_factory=list)
     learn: list[Step] = field(default_factory=list)
     buffers: dict[str, Scratch] = field(default_factory=dict)
 
     def steps(self) -> list[Step]:
-        return self.forward + self.learn
+        return self.latent + self.forward + self.learn
 
 
 def lower(network: Network, room: Room) -> Program:
@@ -72,13 +74,17 @@ class _Lowering:
         self.room = room
         self.graph = network.graph
         self.program = Program()
+        self.entry = room.entry(self.graph)  # the tensor that forward starts at
         self.parts: dict[str, list[str]] = {}  # by tensor: C names of sums (s_...) and errors (d_...) that meet in it
         self.sum_buffer: dict[str, str] = {}  # by C name of a sum: the buffer it lies in
         self.error_buffer: dict[str, str] = {}  # by tensor: the buffer its error lies in
 
     def run(self) -> Program:
-        for node in self.graph.nodes:
-            self._forward(node)
+        # The last step, the update of the first layer that learns, reads the border. So it is held to the end of all:
+        # later passes of the step and the replay buffer find the new sample's latent where it was.
+        below, above = self.graph.split(self.entry)
+        self.program.latent += [self._forward(node) for node in below]
+        self.program.forward += [self._forward(node) for node in above]
         self._loss(self.graph.nodes[-1])
         for node in reversed(self.graph.nodes):
             if node.name in self.graph.learns:
@@ -97,7 +103,7 @@ class _Lowering:
         return f"{buffer.upper()}(a)"
 
     def _values(self, tensor: str) -> str:
-        return "x" if tensor == INPUT else self._at(f"{tensor}_q")
+        return "x" if tensor in (INPUT, self.entry) else self._at(f"{tensor}_q")
 
     def _map_uses(self, *tensors: str) -> list[str]:
         return [f"{t}_q" for t in tensors if t != INPUT]
@@ -118,7 +124,7 @@ class _Lowering:
 
     # ---- forward
 
-    def _forward(self, node: Node) -> None:
+    def _forward(self, node: Node) -> Step:
         name, n = node.name, self._size(node.name)
         uses, lines = self._map_uses(*node.sources), []
         if node is self.graph.nodes[-1]:
@@ -144,7 +150,7 @@ class _Lowering:
         lines.append(call)
         if scale and not self.graph.scale_fixed(scale) and node.requantises:
             lines += ["if (train) {", f"    s->{scale}_scale.saturated += o_{name}.saturated;", "}"]
-        self.program.forward.append(Step(f"{name} forward", tuple(uses + more), tuple(lines)))
+        return Step(f"{name} forward", tuple(uses + more), tuple(lines))
 
     def _forward_call(self, node: Node) -> tuple[str, list[str]]:
         """The kernel call and the scratch it uses."""
@@ -267,16 +273,8 @@ class _Lowering:
         if node.op == "dense":
             return f"scl_dense_input_grad_{kernel(self.network, node)}(&m_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "conv2d":
-            patch, more = "NULL", []
-            if count := scratch.conv2d_input_grad(self.graph, node):
-                more = [self._buffer(f"{name}_patch_v", f"{name} patch errors, int32", count, "int32_t")]
-                patch = self._at(more[0])
             suffix = kernel(self.network, node)
-            return (
-                f"scl_conv2d_input_grad_{suffix}(&m_{name}, &w_{name}, {d}, {patch}, {v});",
-                f"m_{name}.e_w",
-                more,
-            )
+            return f"scl_conv2d_input_grad_{suffix}(&m_{name}, &w_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "depthwise":
             suffix = "_frozen" if node.frozen else ""
             return f"scl_depthwise_input_grad{suffix}(&m_{name}, &w_{name}, {d}, {v});", f"m_{name}.e_w_max", []

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sparcl_mcu.errors import SparclError
+from sparcl_mcu.graph import size
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
@@ -177,7 +178,9 @@ def _members(network: Network, room: Room) -> list[_Member]:
     if room.dgm:
         members.append(_Member("learning", "blocks that learn a layer, uint16", "uint16_t", len(network.weighted())))
     if room.replay:
-        members.append(_Member("replay_x", "replay buffer, int8 inputs", "int8_t", room.replay * network.inputs))
+        what = "latents" if room.latent else "inputs"
+        count = room.replay * size(network.graph.shapes[room.entry(network.graph)])
+        members.append(_Member("replay_x", f"replay buffer, int8 {what}", "int8_t", count))
         members.append(_Member("replay_y", "replay buffer, labels", "uint8_t", room.replay))
     if room.ddr:
         members.append(_Member("ddr_alive", "samples not removed, bits", "uint8_t", -(-room.ddr // 8)))

@@ -18,11 +18,6 @@ def conv2d_forward(graph: Graph, node: Node) -> int:
     return 8 * graph.fan_in(node)
 
 
-def conv2d_input_grad(graph: Graph, node: Node) -> int:
-    """scl_conv2d_input_grad_scratch: an int32 patch; none for a 1x1 kernel."""
-    return 0 if node.window is None or node.window.kernel == (1, 1) else 4 * graph.fan_in(node)
-
-
 def max_pool_index(graph: Graph, node: Node) -> int:
     """scl_max_pool_index_bytes: two bits an output for windows up to four positions, else four."""
     assert node.window

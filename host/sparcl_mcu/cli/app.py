@@ -22,6 +22,7 @@ from . import (
     reference,
     results_digits,
     results_faults,
+    results_latent,
     results_operators,
     results_sparcl,
     run,
@@ -82,5 +83,6 @@ app.command("demo")(run.demo)
 app.add_typer(results, name="results")
 results.command("digits")(results_digits.digits)
 results.command("faults")(results_faults.faults)
+results.command("latent")(results_latent.latent)
 results.command("operators")(results_operators.operators)
 results.command("sparcl")(results_sparcl.sparcl)

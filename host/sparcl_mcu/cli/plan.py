@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from ..boards.catalogue import BoardFacts, find
 from ..errors import SparclError
+from ..graph import Graph, GraphError, size
 
 if TYPE_CHECKING:
     from sparcl_tools.plan import MemoryPlan
@@ -20,6 +22,11 @@ SESSION_BYTES = 400  # the streaming firmware's own variables besides one frame 
 STACK_BYTES = 2048  # assumed where no linker script of ours sets it aside
 CODE_BYTES = 26_000  # what runtime, session and port need at most
 LARGEST = 5
+
+
+class ReplayAt(StrEnum):
+    INPUT = "input"
+    BORDER = "border"
 
 
 class PlanError(SparclError):
@@ -31,6 +38,7 @@ def plan(
     board: Annotated[str, typer.Option("--board", help="Board, as listed by `sparcl boards`.")] = "native",
     replay: Annotated[int, typer.Option(min=0, max=65535, help="Samples the replay buffer holds.")] = 100,
     batch: Annotated[int, typer.Option(min=1, max=255, help="Steps gathered before they are applied.")] = 1,
+    replay_at: Annotated[ReplayAt, typer.Option(help="What the buffer holds, as [learn] replay_at.")] = ReplayAt.INPUT,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the arena over the steps into this SVG file.", show_default=False)
     ] = None,
@@ -43,17 +51,32 @@ def plan(
 
     facts = find(board)
     net = load(network)
-    memory = make_plan(net, Room(replay=replay, batch=batch))
+    memory = make_plan(net, Room(replay=replay, batch=batch, latent=replay_at is ReplayAt.BORDER))
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 120  # a file has room for a line a buffer
     console.print(_state_table(memory))
     console.print(_arena_table(memory))
     console.print(_peak(memory), markup=False)
+    if any(node.frozen for node in net.graph.nodes):
+        console.print(_buffers(net.graph, replay), markup=False)
     if picture is not None:
         _draw(memory, picture)
         console.print(f"Wrote {picture}", markup=False)
     _verdict(memory, net.inputs, facts, console)
+
+
+def _buffers(graph: Graph, samples: int) -> str:
+    """What a replay buffer of inputs and one of latents would take."""
+    try:
+        border = graph.border
+    except GraphError as error:
+        return f"Replay of inputs only: {error}"
+    values = {"inputs": size(graph.input_shape), f"activations of {border}": size(graph.shapes[border])}
+    each = " or ".join(f"{_count(samples * n)} bytes of {what} ({_count(n)} each)" for what, n in values.items())
+    whole, latent = values.values()
+    verdict = "is larger than an input" if latent > whole else f"takes {latent / whole:.0%} of an input"
+    return f"A replay buffer of {_count(samples)} samples: {each}; a latent {verdict} ([learn] replay_at)"
 
 
 def _state_table(memory: MemoryPlan) -> Table:

@@ -6,17 +6,23 @@ An interrupted command goes on where it stopped. With `twin`, the float twin lea
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from ..config import Config
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..prepare import Scenario
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +67,26 @@ def run_all(runs: list[Run], data_dir: Path | None, kept: Path, console: Console
 def _keep(run: Run, data_dir: Path | None, kept: Path) -> None:
     file = run.file(kept)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(measure(run, data_dir, kept / "models" / file.stem)))
+    part.write_text(json.dumps(measure(run, data_dir, kept)))
     part.replace(file)
 
 
-def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
+def pretrained(config: Config, made: Scenario, folder: Path) -> Network:
+    """The network a run starts from; kept, because the rows of a table often start from the same."""
+    from .. import network_file, prepare
+
+    content = config.to_dict()
+    start = [config.name, config.seed, made.data.checksum, *(content[part] for part in ("data", "network", "pretrain"))]
+    file = folder / (hashlib.sha256(json.dumps(start, sort_keys=True).encode()).hexdigest()[:24] + ".sparcl")
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        mine = file.with_suffix(f".{os.getpid()}")  # two runs may want the same network at once
+        network_file.save(prepare.pretrained(config, made, lambda *_: None), mine)
+        mine.replace(file)
+    return network_file.load(file)
+
+
+def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     """seed, commit, config_hash; the board's acc, acc_val, aia, bwt, forgetting, task_il, state_hash, work; memory in
     bytes; acc_float and acc_val_float of the twin."""
     from sparcl_tools.build import build
@@ -81,9 +102,10 @@ def measure(run: Run, data_dir: Path | None, model_dir: Path) -> dict[str, Any]:
 
     config = run.config
     made = prepare.scenario(config, data_dir)
-    net = prepare.pretrained(config, made, quiet)
+    net = pretrained(config, made, kept / "networks")
     room, settings = prepare.room(config, net), prepare.learn_settings(config)
     stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
+    model_dir = kept / "models" / run.file(kept).stem
     memory = generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)
     client = Client(boards.open_board(facts, build(facts.name, model_dir, whole_memory=True)), timeout=60.0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SparclError
+from ..graph import INPUT, Graph
 
 Inputs = NDArray[np.int8]  # (n, inputs) quantised samples, exponent network.input_exponent
 Labels = NDArray[np.uint8]  # (n,)
@@ -109,12 +110,17 @@ class Room:
     dgm: bool = False  # a bit a block: selected
     slice: int = 0  # stored weights measured at a time (A, a multiple of 4); 0: nothing is measured
     ddr: int = 0  # samples of a task that DDR can follow, 0 .. 65535
+    latent: bool = False  # the buffer keeps activations of the frozen border (Graph.border) in place of inputs
 
     def __post_init__(self) -> None:
         if self.batch > 1 and (self.tdm or self.dgm):
             raise LearnerError(
                 f"a mini-batch of {self.batch} steps cannot be gathered under moving masks; set batch = 1"
             )
+
+    def entry(self, graph: Graph) -> str:
+        """The tensor that the replay buffer keeps and that training passes start at. Raises GraphError."""
+        return graph.border if self.latent else INPUT
 
     def check(self, settings: LearnSettings) -> None:
         """Raises LearnerError when the settings need memory that is not there."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import numerics as nx
 from .. import torch_backend as backend
-from ..graph import Node
+from ..graph import INPUT, Node
 from ..sparsity import block_sum, expand
 from . import masking
 from .base import Inputs, Labels
@@ -38,6 +38,8 @@ class _Layer:
 class FloatTwin(StepLearner):
     """Plain SGD on dequantised weights; masked weights stay 0, frozen layers as they were."""
 
+    sample_type = np.float32
+
     def _load(self) -> None:
         torch = backend.torch()
         self._layers: dict[str, _Layer] = {}
@@ -58,13 +60,31 @@ class FloatTwin(StepLearner):
         self._parameters = [p for layer in self._trainable for p in (layer.weight, layer.bias)]
         self._gathered = [torch.zeros_like(p) for p in self._parameters]  # of the open mini-batch
 
-    def _forward(self, x: NDArray[np.int8]) -> Any:
-        """float32 (n, classes) of int8 samples (n, inputs)."""
-        values = x.astype(np.float32) * np.float32(2.0**self.network.input_exponent)
-        graph = self.network.graph
-        return backend.logits(graph, backend.forward(graph, backend.torch().from_numpy(values), self._weighted))
+    def _unit(self, tensor: str) -> np.float32:
+        """Of the values that `_enter` gives and `_forward` takes: the board's at the start."""
+        return np.float32(2.0 ** self.network.exponents[self.network.graph.scales[tensor]])
 
-    def _logits(self, x: NDArray[np.int8]) -> NDArray[Any]:
+    def _enter(self, x: NDArray[np.int8]) -> NDArray[Any]:
+        return self._enter_all(x[None]).ravel()
+
+    def _enter_all(self, x: Inputs) -> NDArray[Any]:
+        """Values of int8 samples (n, inputs) in the tensor `entry`, (n, size)."""
+        maps = self._maps(INPUT, x)
+        with backend.torch().no_grad():
+            backend.operate(self.below, maps, self._weighted)
+        return np.asarray(backend.values_of(maps[self.entry]).numpy()) / self._unit(self.entry)
+
+    def _forward(self, x: NDArray[Any]) -> Any:
+        """float32 (n, classes) of what `_enter_all` gave."""
+        maps = self._maps(self.entry, x)
+        backend.operate(self.above, maps, self._weighted)
+        return backend.logits(self.network.graph, maps)
+
+    def _maps(self, tensor: str, x: NDArray[Any]) -> dict[str, Any]:
+        values = backend.torch().from_numpy(x.astype(np.float32) * self._unit(tensor))
+        return backend.maps_of(self.network.graph, tensor, values)
+
+    def _logits(self, x: NDArray[Any]) -> NDArray[Any]:
         with backend.torch().no_grad():
             return np.asarray(self._forward(x[None]).numpy()[0] * UNITS)
 
@@ -77,7 +97,7 @@ class FloatTwin(StepLearner):
             self._check_classes(among)
         classes = None if among is None else np.isin(np.arange(self.network.classes), among)
         with backend.torch().no_grad():
-            logits = self._forward(x).numpy()
+            logits = self._forward(self._enter_all(x)).numpy()
         return np.array([arg_max(z, classes) for z in logits], dtype=np.uint8)
 
     def _loss(self, z: Any, lesson: Lesson) -> Any:

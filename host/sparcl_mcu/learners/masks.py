@@ -83,6 +83,8 @@ class Masks:
 
     def __init__(self, network: Network, room: Room, settings: LearnSettings) -> None:
         self.network = network
+        graph = network.graph
+        self._passed = {node.name for node in graph.split(room.entry(graph))[1]}  # in every training pass
         self.moves = settings.importance is not Importance.OFF
         self.released = settings.importance is Importance.RELEASED
         self.measures_tdm = settings.importance in (Importance.PAPER, Importance.RELEASED)
@@ -120,7 +122,8 @@ class Masks:
         for node in network.weighted():
             layer, times = masked.get(node.name), network.positions(node)
             stored = int(layer.mask.sum()) if layer else network.weights[node.name].slots
-            self.macs_forward += stored * times
+            if node.name in self._passed:
+                self.macs_forward += stored * times
             if set(node.sources) & network.graph.learns:
                 self.macs_input_grad += stored * times
             if not node.frozen:

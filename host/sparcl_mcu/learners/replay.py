@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,12 +11,13 @@ from ..numerics import Stream, hash32, pick
 
 
 class ReplayBuffer:
-    """Holds int8 samples, labels and, for DER, logits in units of 1/32 (int16; the float twin's are float). Every
-    sample offered so far is kept with equal probability (Vitter's algorithm R)."""
+    """Holds samples as training passes take them (the input or a latent; int8, the float twin's are float), labels
+    and, for DER, logits in units of 1/32 (int16; the float twin's are float). Every sample offered so far is kept with
+    equal probability (Vitter's algorithm R)."""
 
-    def __init__(self, capacity: int, inputs: int, classes: int) -> None:
+    def __init__(self, capacity: int, values: int, classes: int, dtype: type[np.generic] = np.int8) -> None:
         self.capacity = capacity
-        self.x: NDArray[np.int8] = np.zeros((capacity, inputs), dtype=np.int8)
+        self.x: NDArray[Any] = np.zeros((capacity, values), dtype=dtype)
         self.y: NDArray[np.uint8] = np.zeros(capacity, dtype=np.uint8)
         self.logits: NDArray[np.float64] = np.zeros((capacity, classes))
         self.seen = 0
@@ -27,7 +30,7 @@ class ReplayBuffer:
         """Slot for this use in this step; the buffer is not empty."""
         return pick(hash32(seed, stream, step), self.filled)
 
-    def insert(self, x: NDArray[np.int8], y: int, logits: NDArray[np.float64], seed: int) -> None:
+    def insert(self, x: NDArray[Any], y: int, logits: NDArray[np.float64], seed: int) -> None:
         """Offer one sample."""
         slot = self.seen
         if self.seen >= self.capacity:

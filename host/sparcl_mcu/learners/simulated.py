@@ -92,6 +92,8 @@ class _Trace:
 class SimulatedLearner(StepLearner):
     """Integer forward, backward and update; the board's arithmetic without the board."""
 
+    sample_type = np.int8
+
     def _load(self) -> None:
         graph = self.network.graph
         sparse = {layer.node.name: layer for layer in self.masks.layers}
@@ -111,26 +113,38 @@ class SimulatedLearner(StepLearner):
 
     # ---- forward
 
+    def _enter(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        trace = self._start(INPUT, x)
+        for node in self.below:
+            self._operate(node, trace)
+        return trace.maps[self.entry].ravel().astype(np.int8)
+
     def _forward(self, x: NDArray[np.int8]) -> tuple[Ints, _Trace]:
-        graph = self.network.graph
-        trace = _Trace({INPUT: x.astype(np.int64).reshape(graph.input_shape)})
-        for node in graph.nodes[:-1]:
-            operator = ops.OPERATORS[node.op]
-            sources = [trace.maps[source] for source in node.sources]
-            e_acc: Ints | int
-            if isinstance(operator, ops.Weighted):
-                acc, e_acc = self._accumulate(operator, node, sources[0])
-            elif isinstance(operator, ops.Unweighted):
-                acc, trace.saved[node.name] = operator.forward(node, sources)
-                e_acc = self._exponent(node.sources[0]) + operator.exponent
-            shift = self._exponent(node.name) - e_acc
-            trace.positive[node.name] = acc > 0
-            trace.maps[node.name], trace.saturated[node.name] = activation.requantise(acc, shift, node.relu)
-        head = graph.nodes[-1]
+        """Logits of what `_enter` gave, and what backward needs."""
+        trace = self._start(self.entry, x)
+        *hidden, head = self.above
+        for node in hidden:
+            self._operate(node, trace)
         operator = ops.OPERATORS[head.op]
         assert isinstance(operator, ops.Weighted)
         acc, e_acc = self._accumulate(operator, head, trace.maps[head.sources[0]])
         return activation.logits(acc.ravel(), int(e_acc)), trace
+
+    def _start(self, tensor: str, x: NDArray[np.int8]) -> _Trace:
+        return _Trace({tensor: x.astype(np.int64).reshape(self.network.graph.shapes[tensor])})
+
+    def _operate(self, node: Node, trace: _Trace) -> None:
+        operator = ops.OPERATORS[node.op]
+        sources = [trace.maps[source] for source in node.sources]
+        e_acc: Ints | int
+        if isinstance(operator, ops.Weighted):
+            acc, e_acc = self._accumulate(operator, node, sources[0])
+        elif isinstance(operator, ops.Unweighted):
+            acc, trace.saved[node.name] = operator.forward(node, sources)
+            e_acc = self._exponent(node.sources[0]) + operator.exponent
+        shift = self._exponent(node.name) - e_acc
+        trace.positive[node.name] = acc > 0
+        trace.maps[node.name], trace.saturated[node.name] = activation.requantise(acc, shift, node.relu)
 
     def _accumulate(self, operator: ops.Weighted, node: Node, x: Ints) -> tuple[Ints, Ints | int]:
         layer = self.layers[node.name]
@@ -139,14 +153,14 @@ class SimulatedLearner(StepLearner):
         return operator.forward(node, layer.hi, x) + bias, e_acc
 
     def _logits(self, x: NDArray[np.int8]) -> Ints:
-        """int16 logits (classes,) of one sample, unit 1/32."""
+        """int16 logits (classes,) of what `_enter` gave, unit 1/32."""
         return self._forward(x)[0]
 
     def predict(self, x: Inputs, among: tuple[int, ...] | None = None) -> Labels:
         if among is not None:
             self._check_classes(among)
         classes = None if among is None else np.isin(np.arange(self.network.classes), among)
-        return np.array([arg_max(self._logits(sample), classes) for sample in x], dtype=np.uint8)
+        return np.array([arg_max(self._logits(self._enter(sample)), classes) for sample in x], dtype=np.uint8)
 
     # ---- backward
 
@@ -278,8 +292,8 @@ class SimulatedLearner(StepLearner):
 
     # ---- state
 
-    def state_hash(self) -> int:
-        """CRC-32 in the canonical order of docs/numerics.md, "State hash"."""
+    def learnt_hash(self) -> int:
+        """CRC-32 of parts 1 and 2 of docs/numerics.md, "State hash": what the layers have learnt."""
         crc = 0
         for node in self.network.trainable():
             layer = self.layers[node.name]
@@ -295,7 +309,11 @@ class SimulatedLearner(StepLearner):
             if not scale.fixed:
                 counters = np.array([scale.exponent, scale.saturated, scale.window], dtype="<i4")
                 crc = zlib.crc32(counters.tobytes(), crc)
-        crc = zlib.crc32(self.replay.x.tobytes(), crc)
+        return crc
+
+    def state_hash(self) -> int:
+        """CRC-32 in the canonical order of docs/numerics.md, "State hash"."""
+        crc = zlib.crc32(self.replay.x.tobytes(), self.learnt_hash())
         crc = zlib.crc32(self.replay.y.tobytes(), crc)
         if self.room.logits:
             crc = zlib.crc32(self.replay.logits.astype("<i2").tobytes(), crc)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..graph import size
 from ..network import Network
 from ..numerics import Stream
 from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, Replay, Room, TaskInfo
@@ -22,7 +23,7 @@ from .schedule import Schedule
 class Lesson:
     """What one pass learns from a sample: cross entropy to `label`, or DER's distance to `logits`."""
 
-    x: NDArray[np.int8]
+    x: NDArray[Any]  # as the replay buffer keeps it
     label: int
     classes: NDArray[np.bool_] | None = None  # of the cross entropy; None: all
     logits: NDArray[Any] | None = None  # as the replay buffer keeps them
@@ -44,10 +45,14 @@ class StepLearner(ABC):
     """Tasks, replay, masks and counters around passes that a subclass provides."""
 
     masks: Masks
+    sample_type: type[np.generic]  # in the replay buffer
 
     def __init__(self, network: Network, room: Room) -> None:
         self.network = network
         self.room = room
+        self.entry = room.entry(network.graph)  # the tensor that training passes start at
+        self.below, self.above = network.graph.split(self.entry)
+        self.macs_below = sum(network.macs(node) for node in self.below if node.weighted)
         self.reset(LearnSettings())
 
     def reset(self, settings: LearnSettings) -> None:
@@ -59,7 +64,8 @@ class StepLearner(ABC):
         self.task_classes = np.zeros(self.network.classes, dtype=np.bool_)
         self.remembered = False
         self.epoch = 0
-        self.replay = ReplayBuffer(self.room.replay, self.network.inputs, self.network.classes)
+        values = size(self.network.graph.shapes[self.entry])
+        self.replay = ReplayBuffer(self.room.replay, values, self.network.classes, self.sample_type)
         self.removal = Removal(self.room.ddr)
         self.schedule = Schedule(0, 0)
         self.gathered = 0
@@ -78,7 +84,8 @@ class StepLearner(ABC):
             raise LearnerError("samples are remembered before a task opens or after it ended")
         self._check_labels(y)
         for sample, label in zip(x, y, strict=True):
-            self.replay.insert(sample, int(label), self._logits(sample), self.settings.seed)
+            at = self._enter(sample)
+            self.replay.insert(at, int(label), self._logits(at), self.settings.seed)
             self.remembered = True
 
     def begin_task(self, task: TaskInfo) -> None:
@@ -139,7 +146,8 @@ class StepLearner(ABC):
         for sample, label, number in zip(x, y, numbers, strict=True):
             if self.settings.ddr_fraction and not (0 <= number < self.task.samples and self.removal.alive[number]):
                 raise LearnerError(f"sample {number} is not one of the task's {self.task.samples}, or was removed")
-            self._observe(sample, int(label), int(number))
+            self.work["macs_forward"] += self.macs_below
+            self._observe(self._enter(sample), int(label), int(number))
 
     def _check_classes(self, classes: tuple[int, ...]) -> None:
         if not classes or not all(0 <= c < self.network.classes for c in classes):
@@ -151,7 +159,7 @@ class StepLearner(ABC):
 
     # ---- one step
 
-    def _observe(self, x: NDArray[np.int8], label: int, number: int) -> None:
+    def _observe(self, x: NDArray[Any], label: int, number: int) -> None:
         s = self.settings
         own = Lesson(x, label, self.task_classes if s.single_head_loss else None)
         logits = self._pass(Lesson(x, label, own.classes, margin=s.margin))
@@ -265,8 +273,12 @@ class StepLearner(ABC):
         """Start again from the network as it was quantised."""
 
     @abstractmethod
-    def _logits(self, x: NDArray[np.int8]) -> NDArray[Any]:
-        """(classes,) in units of 1/32; changes nothing."""
+    def _enter(self, x: NDArray[np.int8]) -> NDArray[Any]:
+        """What training passes and the replay buffer take of a sample: its values in the tensor `entry`, flat."""
+
+    @abstractmethod
+    def _logits(self, x: NDArray[Any]) -> NDArray[Any]:
+        """(classes,) in units of 1/32 of what `_enter` gave; changes nothing."""
 
     @abstractmethod
     def _train(self, lesson: Lesson) -> tuple[NDArray[Any], bool]:

@@ -123,7 +123,7 @@ def _values(values: Any) -> str:
 def _ticks(tasks: list[list[str]]) -> list[str]:
     """Labels under the plot: the classes each task added, or its name, as far as there is room."""
     if len(tasks) > 8:
-        return [str(j) for j in range(len(tasks))]
+        return ["task 0", *map(str, range(1, len(tasks)))]
     if all(len(", ".join(names)) <= 8 for names in tasks):
         added = [", ".join(names) for names in tasks]
     elif all(len(names) <= 3 and max(map(len, names)) <= 14 for names in tasks):

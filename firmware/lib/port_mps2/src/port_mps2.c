@@ -137,14 +137,18 @@ void scl_start(void)
     }
 }
 
-/* Gives access to the registers of FPU and MVE (CPACR: CP10, CP11) and turns on
+/* Gives access to the registers of FPU and MVE (CPACR: CP10, CP11), and turns on
  * low-overhead loops (CCR.LOB), before the compiler can use any. */
+#if defined(__ARM_FP)
+#define FPU_ON "ldr r0, =0xe000ed88\n ldr r1, [r0]\n orr r1, #0xf00000\n str r1, [r0]\n dsb\n isb\n"
+#else
+#define FPU_ON
+#endif
 #if defined(__ARM_FEATURE_MVE)
-#define VECTORS_ON                                                                                 \
-    "ldr r0, =0xe000ed88\n ldr r1, [r0]\n orr r1, #0xf00000\n str r1, [r0]\n"                      \
+#define LOOPS_ON                                                                                   \
     "ldr r0, =0xe000ed14\n ldr r1, [r0]\n orr r1, #0x80000\n str r1, [r0]\n dsb\n isb\n"
 #else
-#define VECTORS_ON
+#define LOOPS_ON
 #endif
 
 /* Paints the stack before anything runs on it. */
@@ -153,7 +157,7 @@ __attribute__((naked)) void scl_reset_handler(void)
     __asm__ volatile(".syntax unified\n"
                      "ldr r0, =scl_stack_bottom\n ldr r1, =scl_stack_top\n"
                      "ldr r2, =scl_stack_paint\n"
-                     "1: str r2, [r0]\n adds r0, #4\n cmp r0, r1\n blo 1b\n" VECTORS_ON
+                     "1: str r2, [r0]\n adds r0, #4\n cmp r0, r1\n blo 1b\n" FPU_ON LOOPS_ON
                      "ldr r0, =scl_start\n bx r0\n"
                      ".ltorg\n");
 }

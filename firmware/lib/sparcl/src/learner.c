@@ -281,6 +281,8 @@ scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint32
     if (state->config.ddr_fraction > 0 && !scl_wanted(learner, number)) {
         return SCL_ERR_SAMPLE;
     }
+    x = scl_pass_enter(learner, x);
+    learner->counters.macs_forward += model->latent_macs;
     const scl_lesson lesson = new_sample(learner, label);
     const uint8_t before = learn(learner, x, &lesson, number);
     if (predicted != NULL) {
@@ -315,6 +317,7 @@ scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label)
     if (state->task_open) {
         return SCL_ERR_TASK;
     }
+    x = scl_pass_enter(learner, x);
     if (learner->model->replay_logits_offset != 0) {
         scl_replay_keep_logits(learner, learner->model->forward(state, learner->arena, x, false));
     }
@@ -335,7 +338,8 @@ scl_err scl_predict(scl_learner *learner, const int8_t *x, const uint8_t *among,
     if (!is_set(model, among)) {
         return SCL_ERR_LABEL;
     }
-    const int16_t *z = model->forward(learner->state, learner->arena, x, false);
+    const int16_t *z =
+        model->forward(learner->state, learner->arena, scl_pass_enter(learner, x), false);
     *predicted = arg_max(model, z, among);
     if (logits != NULL) {
         *logits = z;

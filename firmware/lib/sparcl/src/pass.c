@@ -37,6 +37,12 @@ static uint64_t work(const scl_learner *learner, uint32_t first,
     return macs;
 }
 
+const int8_t *scl_pass_enter(const scl_learner *learner, const int8_t *x)
+{
+    const scl_model *model = learner->model;
+    return model->latent == NULL ? x : model->latent(learner->arena, x);
+}
+
 const int16_t *scl_pass_forward(scl_learner *learner, const int8_t *x)
 {
     learner->counters.training_passes++;

@@ -4,6 +4,9 @@
 
 #include "sparcl/sparcl.h"
 
+/* What every pass, and the replay buffer, takes of a sample: itself, or its latent. */
+const int8_t *scl_pass_enter(const scl_learner *learner, const int8_t *x);
+
 /* Forward of a training pass; int16 (classes) logits, valid until scl_pass_learn. */
 const int16_t *scl_pass_forward(scl_learner *learner, const int8_t *x);
 

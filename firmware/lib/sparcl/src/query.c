@@ -15,7 +15,7 @@ uint32_t scl_state_hash(const scl_learner *learner)
     const uint32_t tail[4] = {state->seen, state->step, state->config.seed, state->position};
     const size_t slots = m->replay_capacity;
     uint32_t crc = m->hash_layers(state, 0);
-    crc = hash_member(learner, crc, m->replay_x_offset, slots * m->inputs);
+    crc = hash_member(learner, crc, m->replay_x_offset, slots * m->replay_values);
     crc = hash_member(learner, crc, m->replay_y_offset, slots);
     crc = hash_member(learner, crc, m->replay_logits_offset, slots * m->classes * sizeof(int16_t));
     crc = hash_member(learner, crc, m->alive_offset, (m->ddr + 7u) / 8u);

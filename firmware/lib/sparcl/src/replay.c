@@ -9,7 +9,8 @@ static scl_replay_slot slot_at(const scl_learner *learner, uint32_t slot)
     const scl_model *model = learner->model;
     int16_t *logits = scl_member(learner, model->replay_logits_offset);
     return (scl_replay_slot){
-        .x = (int8_t *)scl_member(learner, model->replay_x_offset) + (size_t)slot * model->inputs,
+        .x = (int8_t *)scl_member(learner, model->replay_x_offset) +
+             (size_t)slot * model->replay_values,
         .y = (uint8_t *)scl_member(learner, model->replay_y_offset) + slot,
         .logits = logits == NULL ? NULL : logits + (size_t)slot * model->classes,
     };
@@ -60,7 +61,7 @@ void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t labe
     }
     if (chosen < model->replay_capacity) {
         const scl_replay_slot slot = slot_at(learner, chosen);
-        memcpy(slot.x, x, model->inputs);
+        memcpy(slot.x, x, model->replay_values);
         *slot.y = label;
         if (slot.logits != NULL) {
             memcpy(slot.logits, kept_logits(learner), model->classes * sizeof *slot.logits);

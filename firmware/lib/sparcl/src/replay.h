@@ -7,7 +7,7 @@
 
 /* A stored sample. */
 typedef struct scl_replay_slot {
-    int8_t *x;       /* (inputs) */
+    int8_t *x;       /* (replay_values) the sample, or its latent */
     uint8_t *y;      /* label */
     int16_t *logits; /* (classes) it was stored with; NULL where there is no room for them */
 } scl_replay_slot;

@@ -46,6 +46,8 @@ symbols = {
     "SCL_STACK_BYTES": fact("stack_bytes"),
 }
 cpu = [*fact("cpu_flags").split(), f"--specs={libc_specs()}"]
+if os.environ.get("SPARCL_FLOATING") == "1":
+    cpu += env.GetProjectOption("custom_sparcl_fpu_flags", "").split()
 env.Append(
     ASFLAGS=cpu,
     CCFLAGS=cpu,

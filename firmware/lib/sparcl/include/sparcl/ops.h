@@ -177,27 +177,20 @@ typedef struct scl_window {
     uint8_t pad_top, pad_left;
 } scl_window;
 
-/* Bytes of scratch: forward int16 (4, fan_in), the patches of four positions; input_grad int32
- * (fan_in), none for a 1x1 kernel, whose patch is used where it lies. */
+/* Bytes of scratch: forward int16 (4, fan_in), the patches of four positions. */
 static inline uint32_t scl_conv2d_forward_scratch(const scl_window *w)
 {
     return 8u * w->kernel_h * w->kernel_w * w->channels;
 }
 
-static inline uint32_t scl_conv2d_input_grad_scratch(const scl_window *w)
-{
-    const uint32_t taps = (uint32_t)w->kernel_h * w->kernel_w;
-    return taps == 1u ? 0u : 4u * taps * w->channels;
-}
-
 /* forward: x (in map) -> out (out_h, out_w, rows); tile: scratch.
- * input_grad: d (out map) -> v int32 (in map), exponent e_w + d.e; patch: scratch.
+ * input_grad: d (out map) -> v int32 (in map), exponent e_w + d.e.
  * weight_*: for each weight the sum over positions, then as for a dense layer. */
 #define SCL_CONV2D_DECLARE(name, ...)                                                              \
     void scl_conv2d_forward_##name(const scl_matrix *m, const scl_window *w, scl_vec x,            \
                                    int16_t *tile, scl_output *out);                                \
     void scl_conv2d_input_grad_##name(const scl_matrix *m, const scl_window *w, scl_vec d,         \
-                                      int32_t *patch, int32_t *v);
+                                      int32_t *v);
 SCL_TRAINABLE_LIST(SCL_CONV2D_DECLARE)
 SCL_FROZEN_LIST(SCL_CONV2D_DECLARE)
 #undef SCL_CONV2D_DECLARE

@@ -27,7 +27,7 @@
 #include "sparcl/error.h"
 
 /* Raised whenever generated code and runtime must be rebuilt together. */
-#define SCL_RUNTIME_VERSION 4
+#define SCL_RUNTIME_VERSION 5
 /* Raised whenever the meaning of the state block changes. */
 #define SCL_STATE_VERSION 3
 
@@ -157,7 +157,7 @@ typedef struct scl_lesson {
 typedef struct scl_layer {
     uint32_t weights;   /* rows * fan_in: stored weights if none were masked */
     uint32_t stored;    /* weights stored in the network as made */
-    uint32_t positions; /* times a forward pass uses each weight */
+    uint32_t positions; /* times a forward pass uses each weight; 0 below where passes start */
     uint32_t master;    /* int16 (capacity * block) masters */
     uint32_t start;     /* uint16 (groups + 1) where masks move, else in flash */
     uint32_t index;     /* uint8 or uint16 (capacity), likewise */
@@ -187,6 +187,7 @@ typedef struct scl_model {
     int8_t input_exponent;    /* real value of an input = mantissa * 2^input_exponent */
     uint8_t batch;            /* steps a mini-batch gathers before it is applied; 1: at once */
     uint16_t replay_capacity; /* B, samples the replay buffer holds; 0: none */
+    uint16_t replay_values;   /* int8 values of a sample in it: inputs, or those of a latent */
     uint16_t layer_count;     /* weighted layers */
 
     /* Room: memory that settings need. Offsets are bytes into the state block, 0: none. */
@@ -195,7 +196,7 @@ typedef struct scl_model {
     uint16_t slice;                /* A, stored weights measured at a time; 0: nothing can be */
     uint16_t ddr;                  /* S, samples of a task that DDR can follow; 0: none */
     uint32_t classes_offset;       /* the open task's classes, (classes) bits */
-    uint32_t replay_x_offset;      /* int8 (B, inputs) */
+    uint32_t replay_x_offset;      /* int8 (B, replay_values) */
     uint32_t replay_y_offset;      /* uint8 (B) */
     uint32_t replay_logits_offset; /* int16 (B + 1, classes); the last row: of the new sample */
     uint32_t sums_offset;          /* int16 (2, A) gathered in an importance window */
@@ -208,8 +209,13 @@ typedef struct scl_model {
 
     /* Load initial weights, biases, masks and exponents behind the scl_state head. */
     void (*load)(void *state);
-    /* Logits of one sample, int16 (classes), unit 1/32, in the arena; keeps what backward
-     * needs. `train` counts saturated outputs. */
+    /* With latent replay: values of a sample, int8 (inputs), at the border of the frozen layers,
+     * int8 (replay_values), in the arena until the next sample. Then the replay buffer holds such
+     * latents, and forward and backward take them. NULL: they take the sample itself. */
+    const int8_t *(*latent)(void *arena, const int8_t *x);
+    uint32_t latent_macs; /* multiply-accumulates of that */
+    /* Logits of one sample or latent x, int16 (classes), unit 1/32, in the arena; keeps what
+     * backward needs. `train` counts saturated outputs. */
     const int16_t *(*forward)(void *state, void *arena, const int8_t *x, bool train);
     /* Loss, errors and updates (or measuring) for the sample last forwarded; closes the
      * windows of the exponents when it learns. False when the loss gradient was all zero. */

@@ -1,11 +1,12 @@
 /* blocks.h - the innermost loops of matrix.h, readable and for every core.
  *
  * A group is what shares an accumulation: the rows of a block, or some rows of a dense layer.
- * blocks_dsp.h computes the same with the instructions of some cores. */
+ * The files in dsp compute the same with the instructions of some cores. */
 #ifndef SPARCL_SRC_OPS_BLOCKS_H
 #define SPARCL_SRC_OPS_BLOCKS_H
 
 #include "layout.h"
+#include "walk.h"
 
 /* Where the next block lies. */
 typedef struct cursor {
@@ -23,14 +24,20 @@ SCL_INLINE cursor cursor_at(const scl_matrix *m, uint32_t block, layout k)
 SCL_INLINE void group_dot(cursor *c, uint32_t blocks, const int8_t *x, int32_t *acc, layout k)
 {
     uint32_t at = c->block * k.rows * k.cols;
-    memset(acc, 0, k.rows * sizeof *acc);
+    int32_t sums[4] = {0};
     for (const uint32_t end = c->block + blocks; c->block < end; c->block++) {
         const int8_t *xs = x + block_input(c->m, c->block, 0, k);
+        SCL_UNROLL
         for (uint32_t r = 0; r < k.rows; r++) {
+            SCL_UNROLL
             for (uint32_t i = 0; i < k.cols; i++) {
-                acc[r] += weight(c->m, at++, k) * xs[i];
+                sums[r] += weight(c->m, at++, k) * xs[i];
             }
         }
+    }
+    SCL_UNROLL
+    for (uint32_t r = 0; r < k.rows; r++) {
+        acc[r] = sums[r];
     }
 }
 
@@ -81,15 +88,34 @@ SCL_INLINE void tile_dot(cursor *c, uint32_t blocks, const int16_t *tile, int32_
     }
 }
 
-/* g (rows, cols of a block) += errors times inputs over n positions, `d_step` and `x_step` apart.
- */
-SCL_INLINE void run_grad(const int8_t *d, uint32_t d_step, const int8_t *x, uint32_t x_step,
-                         uint32_t n, int32_t *g, layout k)
+/* g (rows, cols of a block) += errors times inputs at all positions of a walk. */
+SCL_INLINE void walk_grad(const walk *seen, const int8_t *d, const int8_t *x, int32_t *g, layout k)
 {
-    for (; n > 0; n--, d += d_step, x += x_step) {
-        for (uint32_t r = 0; r < k.rows; r++) {
-            for (uint32_t c = 0; c < k.cols; c++) {
-                g[r * k.cols + c] += d[r] * x[c];
+    d += seen->d;
+    x += seen->x;
+    for (uint32_t y = 0; y < seen->rows; y++, d += seen->d_skip, x += seen->x_skip) {
+        for (uint32_t n = 0; n < seen->n; n++, d += seen->d_step, x += seen->x_step) {
+            for (uint32_t r = 0; r < k.rows; r++) {
+                for (uint32_t c = 0; c < k.cols; c++) {
+                    g[r * k.cols + c] += d[r] * x[c];
+                }
+            }
+        }
+    }
+}
+
+/* Errors of inputs v += weights (rows, cols of a block) times errors d at all positions. */
+SCL_INLINE void walk_spread(const walk *seen, const int32_t *weights, const int8_t *d, int32_t *v,
+                            layout k)
+{
+    d += seen->d;
+    v += seen->x;
+    for (uint32_t y = 0; y < seen->rows; y++, d += seen->d_skip, v += seen->x_skip) {
+        for (uint32_t n = 0; n < seen->n; n++, d += seen->d_step, v += seen->x_step) {
+            for (uint32_t r = 0; r < k.rows; r++) {
+                for (uint32_t c = 0; c < k.cols; c++) {
+                    v[c] += weights[r * k.cols + c] * d[r];
+                }
             }
         }
     }
@@ -142,9 +168,12 @@ SCL_INLINE bool steps_fit(int shift)
     return shift >= 1 && shift <= 31;
 }
 
-SCL_INLINE int16_t stepped(int16_t master, int32_t change, int shift)
+/* change: of 17 bits, so that no sum overflows and no step is too large; half: of 2^shift. */
+SCL_INLINE int16_t stepped(int32_t master, int32_t change, int32_t half, int shift)
 {
-    return scl_master_clamp(master - scl_sat(scl_rsr_usual(change, shift), 32767));
+    const int32_t m = master - ((change + half) >> shift);
+    const bool fits = (uint32_t)(m - SCL_MASTER_MIN) <= SCL_MASTER_MAX - SCL_MASTER_MIN;
+    return fits ? (int16_t)m : scl_master_clamp(m);
 }
 
 /* Masters of blocks first .. end - 1 of a group learn, those that are selected (bits; NULL: all);
@@ -153,15 +182,23 @@ SCL_INLINE void group_learn(const scl_matrix *m, int16_t *master, uint32_t first
                             const uint8_t *selected, const int32_t *scaled, const int8_t *x,
                             int shift, layout k)
 {
+    const int32_t half = (int32_t)(1u << (shift - 1));
+    int32_t s[4] = {0};
+    SCL_UNROLL
+    for (uint32_t r = 0; r < k.rows; r++) {
+        s[r] = scaled[r];
+    }
     for (uint32_t b = first; b < end; b++) {
         const int8_t *xs = x + block_input(m, b, 0, k);
-        uint32_t at = b * k.rows * k.cols;
+        int16_t *at = master + b * k.rows * k.cols;
         if (selected != NULL && !scl_bit(selected, b)) {
             continue;
         }
+        SCL_UNROLL
         for (uint32_t r = 0; r < k.rows; r++) {
+            SCL_UNROLL
             for (uint32_t c = 0; c < k.cols; c++, at++) {
-                master[at] = stepped(master[at], scaled[r] * xs[c], shift);
+                *at = stepped(*at, s[r] * xs[c], half, shift);
             }
         }
     }
@@ -170,8 +207,9 @@ SCL_INLINE void group_learn(const scl_matrix *m, int16_t *master, uint32_t first
 /* A row of a dense layer learns. */
 SCL_INLINE void row_learn(int16_t *row, uint32_t inputs, int32_t scaled, const int8_t *x, int shift)
 {
+    const int32_t half = (int32_t)(1u << (shift - 1));
     for (uint32_t i = 0; i < inputs; i++) {
-        row[i] = stepped(row[i], scaled * x[i], shift);
+        row[i] = stepped(row[i], scaled * x[i], half, shift);
     }
 }
 

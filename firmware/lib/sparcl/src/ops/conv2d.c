@@ -1,15 +1,11 @@
 /* Convolution; the NumPy twin is host/sparcl_mcu/ops/conv2d.py.
  *
  * A dense layer over patches: each output position gathers the inputs its kernel
- * covers, with zeros for padding. Forward works on a tile of positions at once, so that
- * a weight is looked up once for all of them. */
+ * covers, with zeros for padding. Forward works on a tile of positions at once, backward
+ * takes a block over all positions that see it, so that a weight is looked up once for
+ * all of them. */
 #include "matrix.h"
-#include "window.h"
-
-SCL_INLINE bool pointwise(const scl_window *w)
-{
-    return w->kernel_h == 1 && w->kernel_w == 1;
-}
+#include "taps.h"
 
 /* The inputs that the kernel covers at output (y, x0), into a lane of a tile. Those of a kernel row
  * lie together in the map, too, but for what is padding on the left and on the right. */
@@ -41,23 +37,6 @@ SCL_INLINE void gather(const scl_matrix *m, const scl_window *w, const int8_t *x
     }
 }
 
-static void scatter(const scl_window *w, const int32_t *patch, uint32_t y, uint32_t x0, int32_t *v)
-{
-    for (uint32_t ky = 0; ky < w->kernel_h; ky++) {
-        const int32_t row = window_row(w, y, ky);
-        for (uint32_t kx = 0; kx < w->kernel_w; kx++, patch += w->channels) {
-            const int32_t col = window_col(w, x0, kx);
-            if (!window_inside(w, row, col)) {
-                continue;
-            }
-            int32_t *to = v + window_at(w, row, col);
-            for (uint32_t c = 0; c < w->channels; c++) {
-                to[c] += patch[c];
-            }
-        }
-    }
-}
-
 SCL_INLINE void forward(const scl_matrix *m, const scl_window *w, scl_vec x, int16_t *tile,
                         scl_output *out, layout k)
 {
@@ -80,72 +59,46 @@ SCL_INLINE void forward(const scl_matrix *m, const scl_window *w, scl_vec x, int
     }
 }
 
-SCL_INLINE void input_grad(const scl_matrix *m, const scl_window *w, scl_vec d, int32_t *patch,
-                           int32_t *v, layout k)
+/* The errors of a block's inputs; at: its first weight, whose next row is `pitch` behind. */
+SCL_INLINE void weights_spread(const scl_matrix *m, const walk *seen, uint32_t at, uint32_t pitch,
+                               const int8_t *d, int32_t *v, layout k)
 {
-    const int8_t *ds = d.q;
-    memset(v, 0, window_inputs(w) * sizeof *v);
-    for (uint32_t y = 0; y < w->out_h; y++) {
-        for (uint32_t col = 0; col < w->out_w; col++, ds += m->rows) {
-            if (pointwise(w)) {
-                matrix_input_grad(m, ds,
-                                  v + window_at(w, window_row(w, y, 0), window_col(w, col, 0)), k);
-            } else {
-                memset(patch, 0, m->fan_in * sizeof *patch);
-                matrix_input_grad(m, ds, patch, k);
-                scatter(w, patch, y, col, v);
-            }
+    int32_t weights[4];
+    SCL_UNROLL
+    for (uint32_t i = 0; i < k.rows * k.cols; i++) {
+        weights[i] = weight(m, at + i / k.cols * pitch + i % k.cols, k);
+    }
+    walk_spread(seen, weights, d, v, k);
+}
+
+SCL_INLINE void input_grad_of(const scl_matrix *m, const scl_window *w, scl_vec d, uint32_t first,
+                              uint32_t end, int32_t *v, layout k)
+{
+    const bool dense = k.index_bytes == 0;
+    for (uint32_t o = first; o < end; o += k.rows) {
+        tap t = tap_at(w, m->rows, 0, 0, 0);
+        const uint32_t from = dense ? 0 : m->start[o / k.rows];
+        const uint32_t to = dense ? m->fan_in : m->start[o / k.rows + 1];
+        for (uint32_t b = from; b < to; b++) {
+            const uint32_t input = block_input(m, b, b, k);
+            const uint32_t at = dense ? o * m->fan_in + input : b * k.rows * k.cols;
+            advance(&t, w, m->rows, input);
+            weights_spread(m, &t.seen, at, dense ? m->fan_in : k.cols, d.q + o,
+                           v + (input - t.first), k);
         }
     }
 }
 
-/* Outputs first .. end - 1 along one side of the map whose kernel position k is not padding. */
-typedef struct span {
-    uint32_t first, end;
-} span;
-
-static span inside_of(uint32_t out, uint32_t in, uint32_t stride, uint32_t k, uint32_t pad)
+SCL_INLINE void input_grad(const scl_matrix *m, const scl_window *w, scl_vec d, int32_t *v,
+                           layout k)
 {
-    span s = {0, out};
-    while (s.first < out && s.first * stride + k < pad) {
-        s.first++;
-    }
-    while (s.end > s.first && (s.end - 1) * stride + k >= in + pad) {
-        s.end--;
-    }
-    return s;
-}
-
-/* Which kernel position and channel an input of the matrix is; walks upwards without division. */
-typedef struct tap {
-    uint32_t ky, kx;
-    uint32_t first; /* input number of channel 0 at (ky, kx) */
-    span y, x;      /* outputs that see an input there */
-} tap;
-
-static tap tap_at(const scl_window *w, uint32_t ky, uint32_t kx, uint32_t first)
-{
-    return (tap){ky, kx, first, inside_of(w->out_h, w->in_h, w->stride_h, ky, w->pad_top),
-                 inside_of(w->out_w, w->in_w, w->stride_w, kx, w->pad_left)};
-}
-
-SCL_INLINE void advance(tap *t, const scl_window *w, uint32_t input)
-{
-    while (input - t->first >= w->channels) {
-        const bool next_row = t->kx + 1u == w->kernel_w;
-        *t = tap_at(w, t->ky + next_row, next_row ? 0 : t->kx + 1u, t->first + w->channels);
-    }
-}
-
-/* Sum over positions of error times input, for one block: rows from o, inputs from `input`. */
-SCL_INLINE void block_grad(const scl_window *w, uint32_t rows, const int8_t *d, const int8_t *x,
-                           const tap *t, uint32_t channel, int32_t *g, layout k)
-{
-    const int32_t col = window_col(w, t->x.first, t->kx);
-    for (uint32_t y = t->y.first; y < t->y.end; y++) {
-        run_grad(d + (y * w->out_w + t->x.first) * rows, rows,
-                 x + window_at(w, window_row(w, y, t->ky), col) + channel,
-                 (uint32_t)w->stride_w * w->channels, t->x.end - t->x.first, g, k);
+    memset(v, 0, window_inputs(w) * sizeof *v);
+    if (k.index_bytes == 0) { /* four rows of a dense layer are a block, too */
+        const uint32_t fours = m->rows & ~3u;
+        input_grad_of(m, w, d, 0, fours, v, LAYOUT(4, 1, 0, k.frozen));
+        input_grad_of(m, w, d, fours, m->rows, v, k);
+    } else {
+        input_grad_of(m, w, d, 0, m->rows, v, k);
     }
 }
 
@@ -176,7 +129,7 @@ SCL_INLINE void weight_grad_of(const scl_matrix *m, const scl_window *w, sink to
         if (any == 0) {
             continue;
         }
-        tap t = tap_at(w, 0, 0, 0);
+        tap t = tap_at(w, m->rows, 0, 0, 0);
         for (uint32_t b = range.first; b < range.end; b++) {
             if (!sink_takes_block(&to, b)) {
                 continue;
@@ -184,9 +137,8 @@ SCL_INLINE void weight_grad_of(const scl_matrix *m, const scl_window *w, sink to
             const uint32_t input = block_input(m, b, b - range.group_first, k);
             uint32_t at = (b - range.origin) * k.rows * k.cols;
             int32_t g[4] = {0};
-            advance(&t, w, input);
-            if (t.x.first < t.x.end)
-                block_grad(w, m->rows, d.q + o, x.q, &t, input - t.first, g, k);
+            advance(&t, w, m->rows, input);
+            walk_grad(&t.seen, d.q + o, x.q + (input - t.first), g, k);
             for (uint32_t i = 0; i < k.rows * k.cols; i++) {
                 sink_weight(&to, at++, to.rate.mantissa * g[i], shift);
             }
@@ -211,9 +163,9 @@ SCL_INLINE void weight_grad(const scl_matrix *m, const scl_window *w, sink to, s
         forward(m, w, x, tile, out, LAYOUT(r, c, ib, fr));                                         \
     }                                                                                              \
     void scl_conv2d_input_grad_##name(const scl_matrix *m, const scl_window *w, scl_vec d,         \
-                                      int32_t *patch, int32_t *v)                                  \
+                                      int32_t *v)                                                  \
     {                                                                                              \
-        input_grad(m, w, d, patch, v, LAYOUT(r, c, ib, fr));                                       \
+        input_grad(m, w, d, v, LAYOUT(r, c, ib, fr));                                              \
     }
 SCL_TRAINABLE_LIST(DEFINE)
 SCL_FROZEN_LIST(DEFINE)

@@ -1,5 +1,6 @@
 /* Dense layer; the NumPy twin is host/sparcl_mcu/ops/dense.py. */
 #include "matrix.h"
+#include "watch.h"
 
 SCL_INLINE void forward(const scl_matrix *m, scl_vec x, scl_output *out, layout k)
 {
@@ -13,8 +14,8 @@ SCL_INLINE void input_grad(const scl_matrix *m, scl_vec d, int32_t *v, layout k)
     matrix_input_grad(m, d.q, v, k);
 }
 
-/* Updates of a group, which are many, run in functions of their own: with registers to themselves.
- */
+/* Updates of a group with a usual shift, which are many, and the counting of what they do run in
+ * functions of their own: with registers to themselves. */
 typedef void learn_function(const scl_matrix *m, const sink *to, uint32_t first, uint32_t end,
                             const int32_t *scaled, const int8_t *x, int shift);
 
@@ -43,7 +44,7 @@ SCL_INLINE void weight_grad(const scl_matrix *m, sink to, scl_vec d, scl_vec x, 
             continue; /* nothing below would change */
         }
         const block_range range = sink_blocks(m, &to, group, k);
-        if (to.kind == SINK_UPDATE && steps_fit(shift)) {
+        if (learn != NULL && steps_fit(shift)) {
             learn(m, &to, range.first, range.end, scaled, x.q, shift);
             continue;
         }
@@ -85,6 +86,11 @@ SCL_FROZEN_LIST(DEFINE)
             group_learn(m, to->master, first, end, NULL, scaled, x, shift, LAYOUT(r, c, ib, fr));  \
         }                                                                                          \
     }                                                                                              \
+    LEARN watch_##name(const scl_matrix *m, const sink *to, uint32_t first, uint32_t end,          \
+                       const int32_t *scaled, const int8_t *x, int shift)                          \
+    {                                                                                              \
+        group_watch(m, to, first, end, scaled, x, shift, LAYOUT(r, c, ib, fr));                    \
+    }                                                                                              \
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
                                         scl_vec x, scl_rate rate)                                  \
     {                                                                                              \
@@ -98,7 +104,7 @@ SCL_FROZEN_LIST(DEFINE)
     void scl_dense_weight_watch_##name(const scl_matrix *m, const scl_masters *of,                 \
                                        scl_watch *watch, scl_vec d, scl_vec x, scl_rate rate)      \
     {                                                                                              \
-        weight_grad(m, SINK_WATCH(of, rate, watch), d, x, LAYOUT(r, c, ib, fr), NULL);             \
+        weight_grad(m, SINK_WATCH(of, rate, watch), d, x, LAYOUT(r, c, ib, fr), watch_##name);     \
     }
 SCL_TRAINABLE_LIST(DEFINE)
 #undef DEFINE

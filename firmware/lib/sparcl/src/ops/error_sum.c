@@ -36,24 +36,49 @@ void scl_sum_join_error(scl_sum *sum, const scl_error *branch)
     sum->any = true;
 }
 
+/* The bits of all magnitudes of v (n), whose or has the bit length of the largest. */
+static uint32_t magnitudes(const int32_t *v, uint32_t n)
+{
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        all |= v[i] < 0 ? 0u - (uint32_t)v[i] : (uint32_t)v[i];
+    }
+    return all;
+}
+
+/* The same; values that the ReLU did not let pass are made 0. */
+static uint32_t rectify(int32_t *v, uint32_t n, const uint8_t *positive)
+{
+    uint32_t all = 0;
+    for (uint32_t i = 0, end; i < n; i = end) {
+        uint32_t bits = positive[i >> 3];
+        end = n - i < 8 ? n : i + 8;
+        for (uint32_t at = i; at < end; at++, bits >>= 1) {
+            if ((bits & 1u) != 0) {
+                all |= v[at] < 0 ? 0u - (uint32_t)v[at] : (uint32_t)v[at];
+            } else {
+                v[at] = 0;
+            }
+        }
+    }
+    return all;
+}
+
 scl_error scl_sum_close(const scl_sum *sum, const uint8_t *positive, int8_t *q)
 {
-    uint32_t all = 0; /* the or of all magnitudes has the bit length of the largest */
+    int32_t *v = sum->v; /* q may lie over it */
+    const uint32_t n = sum->n;
     if (!sum->any) {
         return (scl_error){q, 0, false};
     }
-    for (uint32_t i = 0; i < sum->n; i++) {
-        const int32_t v = sum->v[i];
-        if (positive == NULL || (positive[i >> 3] & 1u << (i & 7u)) != 0) {
-            all |= v < 0 ? 0u - (uint32_t)v : (uint32_t)v;
-        } else {
-            sum->v[i] = 0;
-        }
-    }
+    const uint32_t all = positive == NULL ? magnitudes(v, n) : rectify(v, n, positive);
     const int bits = scl_blen(all);
     const int shift = bits > 7 ? bits - 7 : 0;
-    for (uint32_t i = 0; i < sum->n; i++) {
-        q[i] = (int8_t)scl_sat(scl_rsr(sum->v[i], shift), 127);
+    /* rsr without a branch: ((v >> (shift - 1)) + 1) >> 1, or (2 v + 1) >> 1 for shift 0 */
+    const int up = shift == 0;
+    const int down = shift - 1 + up;
+    for (uint32_t i = 0; i < n; i++) {
+        q[i] = (int8_t)scl_sat(((v[i] * (1 << up) >> down) + 1) >> 1, 127);
     }
     return (scl_error){q, sum->e + shift, all != 0};
 }

@@ -9,7 +9,11 @@
 
 /* Fast variants are chosen here, by what the core has. */
 #if SCL_DSP
-#include "blocks_dsp.h"
+#include "dsp/forward.h"
+#include "dsp/input_grad.h"
+#include "dsp/tile.h"
+#include "dsp/update.h"
+#include "dsp/walk.h"
 #else
 #include "blocks.h"
 #endif

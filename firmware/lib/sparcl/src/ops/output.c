@@ -111,13 +111,17 @@ void scl_watch_step(scl_watch *watch, int32_t master, int32_t change, int shift)
 
 void scl_biases_learn(int32_t *bias, const int8_t *d, uint32_t n, int32_t mantissa, int shift)
 {
-    if (shift > 0 || shift < -20) {
+    if (shift > 31 || shift < -20) {
         for (uint32_t r = 0; r < n; r++) {
             scl_bias_step(&bias[r], mantissa * d[r], shift);
         }
         return;
     }
-    for (uint32_t r = 0; r < n; r++) { /* the usual case, in which nothing can overflow */
-        bias[r] = scl_sat(bias[r] - mantissa * d[r] * (1 << -shift), SCL_BIAS_LIMIT);
+    /* the usual case, in which nothing can overflow */
+    const int right = shift > 0 ? shift : 0;
+    const int32_t scale = mantissa * (1 << (right - shift));
+    const int32_t half = (int32_t)(1u << right >> 1);
+    for (uint32_t r = 0; r < n; r++) {
+        bias[r] = scl_sat(bias[r] - ((scale * d[r] + half) >> right), SCL_BIAS_LIMIT);
     }
 }

@@ -15,6 +15,13 @@
 #endif
 #endif
 
+/* Vectors: Cortex-M55. */
+#if defined(__ARM_FEATURE_MVE) && SCL_DSP
+#define SCL_MVE 1
+#else
+#define SCL_MVE 0
+#endif
+
 #define SCL_INLINE static inline __attribute__((always_inline))
 /* Before a loop of at most four constant rounds: what it indexes can then stay in registers. */
 #define SCL_UNROLL _Pragma("GCC unroll 4")

@@ -1,15 +1,15 @@
-/* dsp.h - two 16-bit values in a register: what Cortex-M4, M7, M33 and M55 can do with them.
+/* instructions.h - two 16-bit values in a register: what Cortex-M4, M7, M33 and M55 do with them.
  *
  * Most of it are intrinsics of <arm_acle.h>. The functions with assembly are single instructions
  * that gcc 12 does not find by itself.
  */
-#ifndef SPARCL_SRC_OPS_DSP_H
-#define SPARCL_SRC_OPS_DSP_H
+#ifndef SPARCL_SRC_OPS_DSP_INSTRUCTIONS_H
+#define SPARCL_SRC_OPS_DSP_INSTRUCTIONS_H
 
 #include <arm_acle.h>
 #include <string.h>
 
-#include "output.h"
+#include "../output.h"
 
 /* Four int8 values as int16: a holds the first in its low half, and b the last in its high
  * half. The order of the two between them depends on where they come from. */
@@ -64,11 +64,28 @@ SCL_INLINE void next_words(const int16_t **from, uint32_t *first, uint32_t *seco
 }
 
 /* Two words at a constant number of bytes behind `at`, aligned to 4. */
-SCL_INLINE void peek_words(const int16_t *at, int32_t bytes, uint32_t *first, uint32_t *second)
+SCL_INLINE void peek_words(const void *at, int32_t bytes, uint32_t *first, uint32_t *second)
 {
     __asm__("ldrd %0, %1, [%2, %3]"
             : "=r"(*first), "=r"(*second)
-            : "r"(at), "i"(bytes), "m"(*(const int16_t(*)[4])(at + bytes / 2)));
+            : "r"(at), "i"(bytes), "m"(*(const char(*)[8])((const char *)at + bytes)));
+}
+
+/* The same, loaded once `known` is: a load long before its use costs a register. */
+SCL_INLINE void late_words(const void *at, int32_t bytes, int16x2_t known, uint32_t *first,
+                           uint32_t *second)
+{
+    __asm__("ldrd %0, %1, [%2, %3]"
+            : "=r"(*first), "=r"(*second)
+            : "r"(at), "i"(bytes), "r"(known), "m"(*(const char(*)[8])((const char *)at + bytes)));
+}
+
+/* Two words to a constant number of bytes behind `at`, aligned to 4. */
+SCL_INLINE void poke_words(void *at, int32_t bytes, uint32_t first, uint32_t second)
+{
+    __asm__("strd %1, %2, [%3, %4]"
+            : "=m"(*(char(*)[8])((char *)at + bytes))
+            : "r"(first), "r"(second), "r"(at), "i"(bytes));
 }
 
 /* Two words to *to, which is aligned to 4, and moves on by a constant number of bytes. */
@@ -77,6 +94,13 @@ SCL_INLINE void put_four(int16_t **to, int32_t bytes, uint32_t first, uint32_t s
     __asm__("strd %2, %3, [%0], %4"
             : "+r"(*to), "=m"(*(int16_t(*)[4]) * to)
             : "r"(first), "r"(second), "i"(bytes));
+}
+
+/* A pointer to count from, where gcc would make it anew at each use. */
+SCL_INLINE const int16_t *base_register(const int16_t *base)
+{
+    __asm__("" : "+r"(base));
+    return base;
 }
 
 /* A constant to be kept in a register, where gcc would make it anew at each use. */
@@ -103,10 +127,23 @@ SCL_INLINE int16x2_t odd_bytes(uint32_t word)
     return low_halves((int8_t)(word >> 8), (int8_t)(word >> 24));
 }
 
-SCL_INLINE void peek_words(const int16_t *at, int32_t bytes, uint32_t *first, uint32_t *second)
+SCL_INLINE void peek_words(const void *at, int32_t bytes, uint32_t *first, uint32_t *second)
 {
-    *first = load_word(at + bytes / 2);
-    *second = load_word(at + bytes / 2 + 2);
+    *first = load_word((const char *)at + bytes);
+    *second = load_word((const char *)at + bytes + 4);
+}
+
+SCL_INLINE void late_words(const void *at, int32_t bytes, int16x2_t known, uint32_t *first,
+                           uint32_t *second)
+{
+    (void)known;
+    peek_words(at, bytes, first, second);
+}
+
+SCL_INLINE void poke_words(void *at, int32_t bytes, uint32_t first, uint32_t second)
+{
+    memcpy((char *)at + bytes, &first, sizeof first);
+    memcpy((char *)at + bytes + 4, &second, sizeof second);
 }
 
 SCL_INLINE void next_words(const int16_t **from, uint32_t *first, uint32_t *second)
@@ -120,6 +157,11 @@ SCL_INLINE void put_four(int16_t **to, int32_t bytes, uint32_t first, uint32_t s
     memcpy(*to, &first, sizeof first);
     memcpy(*to + 2, &second, sizeof second);
     *to += bytes / 2;
+}
+
+SCL_INLINE const int16_t *base_register(const int16_t *base)
+{
+    return base;
 }
 
 SCL_INLINE int32_t in_register(int32_t constant)
