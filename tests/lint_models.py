@@ -21,6 +21,7 @@ MODELS = {
 
 ROOMS = {
     "replay": Room(replay=4),
+    "ewc": Room(ewc=True),
     "sparcl": Room(replay=4, logits=True, tdm=True, inter=655, dgm=True, slice=64, ddr=100),
 }
 

@@ -98,6 +98,10 @@ class Program:
     def load(self, state: bytes) -> None:
         self.script += b"R" + state
 
+    def admit(self) -> None:
+        """Refused with Status.STATE unless the state may be learnt with (scl_admit)."""
+        self.script += b"D"
+
     def run(self) -> list[str]:
         """Run what was collected; the lines printed. Fails on any sanitizer report or unexpected answer."""
         script, self.script = bytes(self.script), bytearray()

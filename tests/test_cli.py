@@ -185,6 +185,15 @@ def test_plan_tells_a_buffer_of_inputs_from_one_of_latents(tmp_path: Path) -> No
     assert "Replay of inputs only: the frozen layers reach the others through stage2 and" in said("stage3_conv2")
 
 
+def test_plan_tells_what_ewc_takes() -> None:
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--ewc").stdout
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    for name in ("fc1", "fc2", "fc3"):
+        for what in ("anchors, int16", "held by EWC, uint16", "to be held, uint16"):
+            assert re.search(rf"{name} {what} +{2 * net.weights[name].slots:,}", said), (name, what)
+    assert "replay buffer" not in said
+
+
 @pytest.mark.emulator
 def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
     """State, arena and stack exactly; the session as planned but for a port's few variables."""

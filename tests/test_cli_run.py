@@ -20,6 +20,7 @@ from sparcl_mcu import record, state_file
 from sparcl_mcu.boards import BoardError
 from sparcl_mcu.cli import pipeline
 from sparcl_mcu.cli.app import app
+from sparcl_mcu.journal import Journal
 
 SMALL = """
 name = "small"
@@ -176,12 +177,53 @@ def test_boards_share_the_seeds_and_one_that_fails_loses_only_its_own(
     assert "seed 1 failed: it was unplugged" in result.output
     summary = json.loads((folder / "summary.json").read_text())
     assert [one["seed"] for one in summary["seeds"]] == [0, 2]
+    assert record.status(folder) == "failed"
+    assert f"Go on with: sparcl run --resume {folder}" in result.output
     monkeypatch.undo()
+    learnt: list[int] = []
+    monkeypatch.setattr(pipeline, "run", lambda config, *a: (learnt.append(config.seed), whole(config, *a))[1])
+    resumed = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert resumed.exit_code == 0, resumed.output
+    assert learnt == [1], "what had ended well is taken as it is"
+    monkeypatch.undo()
+    shared = json.loads((folder / "summary.json").read_text())
+    assert [one["seed"] for one in shared["seeds"]] == [0, 1, 2]
+    assert shared["seeds"][0] == summary["seeds"][0]
+    assert "is done" in CliRunner().invoke(app, ["run", "--resume", str(folder)]).stderr
     alone, single = run(small, "--seeds", "1")
     assert alone.exit_code == 0
     assert summary["seeds"][0]["acc"] == metrics(single)["acc"]
     refused, _ = run(small, "--seeds", "2", "--boards", "native")
     assert "give NAME:COUNT" in refused.stderr
+
+
+def test_seeds_that_were_stopped_go_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the second of three, on a network that was given."""
+    small.write_text(SMALL + "[board]\ncommit_every = 30\n")
+    network = Path(__file__).parents[1] / "examples" / "digits" / "network.sparcl"
+    given = ("--seeds", "3", "--network", str(network))
+    whole, reference = run(small, *given)
+    assert whole.exit_code == 0, whole.output
+    end, ended = Journal.end, 0
+
+    def stopped(self: Journal, *arguments: Any) -> None:
+        nonlocal ended
+        end(self, *arguments)
+        ended += 1
+        if ended == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "end", stopped)
+    interrupted, folder = run(small, *given)
+    assert interrupted.exit_code == 130
+    assert f"Go on with: sparcl run --resume {folder}" in interrupted.stdout
+    assert [record.status(folder / f"seed_{seed}") for seed in (0, 1)] == ["done", "interrupted"]
+    monkeypatch.undo()
+    resumed = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert resumed.exit_code == 0, resumed.output
+    for seed in range(3):
+        was, now = (metrics(place / f"seed_{seed}") for place in (reference, folder))
+        assert (now["acc"], now["state_hash"]) == (was["acc"], was["state_hash"])
 
 
 def test_a_board_that_computes_something_else_is_a_failed_run(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

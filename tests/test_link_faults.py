@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from link_harness import ALL, Board, Record, bad_line, classes_of, samples
+from sparcl_mcu.boards import BoardError
 from sparcl_mcu.learners.base import LearnSettings
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.faults import Faults, FaultyLine, SlowLine
@@ -86,21 +88,22 @@ def test_a_damaged_frame_costs_one_window_not_one_a_nak():
     client.close()
 
 
+class Echo:
+    name = "echo"
+    data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def read(self, timeout: float) -> bytes:
+        data, self.data = self.data, b""
+        return data
+
+    def close(self) -> None:
+        pass
+
+
 def test_every_fault_happens_as_often_as_asked_for():
-    class Echo:
-        name = "echo"
-        data = b""
-
-        def write(self, data: bytes) -> None:
-            self.data += data
-
-        def read(self, timeout: float) -> bytes:
-            data, self.data = self.data, b""
-            return data
-
-        def close(self) -> None:
-            pass
-
     frames = [bytes([1 + i % 255]) * 20 + b"\0" for i in range(4000)]
     clean = FaultyLine(Echo(), Faults(), 0)
     clean.write(b"".join(frames))
@@ -111,10 +114,54 @@ def test_every_fault_happens_as_often_as_asked_for():
         line.write(b"".join(frames))
         assert 50 < line.happened[fault] < 120, fault
         assert line._line.data != b"".join(frames)
+    line = FaultyLine(Echo(), Faults(unplugged=0.02), 1)
+    with pytest.raises(BoardError, match="echo went away"):
+        line.write(b"".join(frames))
+    line._line.data = frames[0]
+    with pytest.raises(BoardError, match="echo went away"):
+        line.read(0)
     line = FaultyLine(Echo(), Faults(flipped=0.001), 1)
     line.write(b"".join(frames))
     different = sum(a != b for a, b in zip(line._line.data, b"".join(frames), strict=True))
     assert 50 < different == line.happened["flipped"] < 120
+
+
+def test_a_frame_is_overtaken_by_one_of_a_later_write():
+    line = FaultyLine(Echo(), Faults(swapped=1), 1)
+    line.write(b"one\0tw")
+    assert line._line.data == b""
+    line.write(b"o\0three\0")
+    assert line._line.data == b"two\0one\0", "every other one: only one waits at a time"
+    assert line.read(0) == b"one\0two\0", "the other way, too"
+    assert line.read(0) == b""
+    assert line._line.data == b"three\0", "when nothing moves, nothing waits"
+    assert (line.read(0), line.read(0)) == (b"", b"three\0")
+
+
+def test_another_host_goes_on_where_the_line_was_cut():
+    """In the middle of windows of samples, again and again: the board has each of them once."""
+    board, record = Board(INPUTS, 8), Record()
+    x, y = samples(300, INPUTS)
+    settings = LearnSettings(seed=1)
+    Client(board, timeout=5).reset(settings)
+    record.reset(settings)
+    Client(board, timeout=5).begin_task(ALL)
+    record.begin_task()
+    cuts = 0
+    for seed in range(200):
+        line = FaultyLine(board, Faults(unplugged=0.02, swapped=0.02), seed)
+        with suppress(BoardError):
+            client = Client(line, timeout=0.8)
+            step = client.hello().step
+            client.observe(x[step:], y[step:], np.arange(step, len(x)))
+            break
+        cuts += 1
+    record.observe(x, y)
+    last = Client(board, timeout=5)
+    assert last.hello().step == len(x)
+    assert last.state_hash() == record.hash
+    assert cuts > 3
+    last.close()
 
 
 def test_a_window_hides_latency():

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from helpers import REPO
 from sparcl_mcu import config, prepare, work
-from sparcl_mcu.cli import results_faults, results_latent, results_operators, results_sparcl
+from sparcl_mcu.cli import results_ewc, results_faults, results_latent, results_operators, results_sparcl
 from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
@@ -182,6 +182,15 @@ def test_the_page_of_latents_is_that_of_its_figures() -> None:
     changed = results_latent.page(measured, costs)
     assert "| at least 3: met | " in changed
     assert changed.count("| **no** |") == 1
+
+
+def test_the_page_of_ewc_is_that_of_its_figures() -> None:
+    measured = json.loads((REPO / "docs/results/ewc.json").read_text())
+    page = results_ewc.page(measured)
+    assert page == (REPO / "docs/results/ewc.md").read_text()
+    for seed in measured["seeds"]["task-il"]:
+        seed["ewc"]["task-il"] = seed["ewc float"]["task-il"] + 0.05
+    assert "+5.00 ± 0.00 (mean within 1.0: **not met**)" in results_ewc.page(measured)
 
 
 def test_the_page_of_faults_is_that_of_its_figures() -> None:

@@ -103,7 +103,7 @@ class LearnConfig:
     batch: int = _within(1, 255, default=1)
     lr_mantissa: int = _one_of(1, 3, default=1)
     lr_exponent: int = _within(-15, 0, default=-7)
-    method: str = _one_of("er", "der", "der++", default="er")
+    method: str = _one_of("er", "der", "der++", "ewc", default="er")
     alpha_shift: int = _within(0, 15, default=5)
     beta_shift: int = _within(0, 7, default=0)
     single_head_loss: bool = False

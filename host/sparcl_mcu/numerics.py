@@ -34,6 +34,7 @@ class Stream(IntEnum):
     SECOND_DRAW = 3
     GROWTH = 4
     TIES = 5
+    ROUNDING = 6
     IMPORTANCE = 7
 
 

@@ -121,7 +121,7 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
 
 
 SLICES = 12  # of the largest sparse layer: its gradients are measured in so many parts, which bounds their memory
-_REPLAY = {"er": Replay.ER, "der": Replay.DER, "der++": Replay.DERPP}
+_REPLAY = {"er": Replay.ER, "der": Replay.DER, "der++": Replay.DERPP, "ewc": Replay.EWC}
 
 
 def learn_settings(config: Config) -> LearnSettings:
@@ -175,7 +175,11 @@ def room(config: Config, network: Network) -> Room:
     counted = config.ddr.samples or config.data.samples_per_task or 0
     if settings.ddr_fraction and not counted:
         raise ConfigError("[ddr] needs to know how many samples a task has at most; set [ddr] samples")
-    latent = config.learn.replay_at == "border"
+    latent, ewc = config.learn.replay_at == "border", settings.replay is Replay.EWC
+    if latent and ewc:
+        raise ConfigError(
+            '[learn] method = "ewc" replays nothing, so replay_at = "border" has no meaning; leave it out'
+        )
     if latent:
         try:
             _ = network.graph.border
@@ -187,7 +191,7 @@ def room(config: Config, network: Network) -> Room:
         more = share(weights.mask.size // per_block, settings.tdm_inter)
         slots = max(slots, min(weights.slots + more * per_block, weights.mask.size))
     return Room(
-        replay=config.learn.replay,
+        replay=0 if ewc else config.learn.replay,
         batch=config.learn.batch,
         logits=settings.replay in (Replay.DER, Replay.DERPP),
         tdm=moving,
@@ -196,6 +200,7 @@ def room(config: Config, network: Network) -> Room:
         slice=4 * -(-slots // (4 * SLICES)),
         ddr=counted if settings.ddr_fraction else 0,
         latent=latent,
+        ewc=ewc,
     )
 
 

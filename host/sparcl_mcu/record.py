@@ -64,14 +64,6 @@ class RunFolder:
         folder._status("running")
         return folder
 
-    def child(self, name: str) -> RunFolder:
-        """A run folder inside this one."""
-        path = self.path / name
-        path.mkdir()
-        folder = RunFolder(path)
-        folder._status("running")
-        return folder
-
     def write_text(self, name: str, text: str) -> Path:
         """Write a whole file; returns its path. Raises RecordError."""
         path = self.path / name

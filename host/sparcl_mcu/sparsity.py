@@ -6,7 +6,7 @@ count, never by threshold, so the density is exact however many scores tie.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,16 @@ def block_sum(values: NDArray[np.float64], block: Block) -> NDArray[np.float64]:
 def expand(blocks: Mask, block: Block) -> Mask:
     """Block mask (outputs / rows, inputs / cols) -> weight mask (outputs, inputs)."""
     return np.repeat(np.repeat(blocks, block.rows, axis=0), block.cols, axis=1)
+
+
+def in_storage_order(values: NDArray[Any], mask: Mask, block: Block) -> NDArray[Any]:
+    """Of values (outputs, inputs), those of the weights a mask keeps, as a board stores them: by group of rows, by
+    ascending block column, row by row in a block; all of a dense layer row by row."""
+    if mask.all():
+        return values.ravel()
+    blocks = shrink(mask, block)
+    tiles = values.reshape(blocks.shape[0], block.rows, blocks.shape[1], block.cols).swapaxes(1, 2)
+    return tiles[blocks].ravel()
 
 
 def shrink(mask: Mask, block: Block) -> Mask:

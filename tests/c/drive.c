@@ -9,7 +9,7 @@
  *   V number(4)   print 1 if the sample is wanted, else 0      H   print the state hash
  *   L index(2)   print live, learn, terms and weights of a layer      U class   print its replays
  *   T   print the counters, name=value      W   print the whole state block
- *   R state   read it back (after a restart)
+ *   R state   read it back (after a restart)      D   may it be learnt with (scl_admit)?
  *   ! error   the next call must be refused with this error */
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +154,8 @@ static scl_err call(scl_learner *learner, int command)
     case 'R':
         get(&state, sizeof state);
         return SCL_OK;
+    case 'D':
+        return scl_admit(learner);
     default:
         exit(4);
     }

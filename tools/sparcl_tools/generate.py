@@ -36,9 +36,11 @@ class GenerateError(SparclError):
 
 def model_hash(network: Network, room: Room) -> int:
     """CRC-32 that identifies a network with its room; a board reports it in HELLO."""
-    *values, latent = (int(value) for value in vars(room).values())
+    *values, latent, ewc = (int(value) for value in vars(room).values())
     crc = zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
-    return zlib.crc32(b"latent", crc) if latent else crc
+    for used, name in ((latent, b"latent"), (ewc, b"ewc")):  # other networks keep the hash they had before these
+        crc = zlib.crc32(name, crc) if used else crc
+    return crc
 
 
 def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSettings) -> MemoryPlan:

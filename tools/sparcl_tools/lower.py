@@ -312,7 +312,12 @@ class _Lowering:
         learns = f"d_{name}.any" + (" && lesson->measure == NULL" if self.room.slice else "")
         lines = [] if source in self.graph.learns else [self._weights_line(node)]
         lines.append(f"if ({learns}) {{")
-        if self.room.batch > 1:
+        uses = [self.error_buffer[name], *self._map_uses(source)]
+        if self.room.ewc:
+            gathered, more = self._gathered(node)
+            uses += more
+            lines += gathered
+        elif self.room.batch > 1:
             lines.append(f"    const scl_gathered to_{name} = {{s->{name}_gathered, s->{name}_bias_gathered}};")
             lines.append(f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}")
         else:
@@ -327,5 +332,20 @@ class _Lowering:
                 f"    {self._gradient_call(node, verb, f'&to_{name}', ', lesson->rate')}",
             ]
         lines.append("}")
-        uses = (self.error_buffer[name], *self._map_uses(source))
-        self.program.learn.append(Step(f"{name} update", uses, tuple(lines)))
+        self.program.learn.append(Step(f"{name} update", tuple(uses), tuple(lines)))
+
+    def _gathered(self, node: Node) -> tuple[list[str], list[str]]:
+        """EWC: lines that gather a sample's gradient before masters learn it, and the scratch they use."""
+        name, weights = node.name, self.network.weights[node.name]
+        sums = self._buffer(f"{name}_sums", f"{name} gradients, int32", 4 * weights.slots, "int32_t")
+        biases = self._buffer(f"{name}_bias_sums", f"{name} bias gradients, int32", 4 * len(weights.bias), "int32_t")
+        lines = [
+            f"    const scl_gathered to_{name} = {{{self._at(sums)}, {self._at(biases)}}};",
+            f"    const scl_ewc held_{name} = ewc_{name}(s);",
+            f"    memset(to_{name}.weight, 0, {4 * weights.slots});",
+            f"    memset(to_{name}.bias, 0, {4 * len(weights.bias)});",
+            f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}",
+            f"    scl_ewc_learn(&held_{name}, to_{name}.weight, &s->head);",
+            f"    scl_apply_biases(s->{name}_bias, to_{name}.bias, {len(weights.bias)});",
+        ]
+        return lines, [sums, biases]

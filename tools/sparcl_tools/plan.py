@@ -158,6 +158,10 @@ def _members(network: Network, room: Room) -> list[_Member]:
         slots = blocks.capacity * blocks.weights if blocks else weights.slots
         even = slots + slots % 2  # kernels take two at a time: the next layer's masters begin at a word
         members.append(_Member(f"{node.name}_master", f"{node.name} masters, int16", "int16_t", even))
+        if room.ewc:
+            members.append(_Member(f"{node.name}_anchor", f"{node.name} anchors, int16", "int16_t", slots))
+            members.append(_Member(f"{node.name}_held", f"{node.name} held by EWC, uint16", "uint16_t", slots))
+            members.append(_Member(f"{node.name}_fresh", f"{node.name} to be held, uint16", "uint16_t", slots))
     for name, blocks in sparse.items():
         if room.tdm:
             width = 8 * index_bytes(network.weights[name], network.graph.node(name).block)

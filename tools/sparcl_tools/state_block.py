@@ -122,6 +122,9 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
         if learner.room.batch > 1:
             _unpack(layer.gathered, arrays[f"{node.name}_gathered"], node, blocks)
             layer.bias_gathered[:] = arrays[f"{node.name}_bias_gathered"]
+        if layer.ewc:
+            for values, what in ((layer.ewc.anchor, "anchor"), (layer.ewc.held, "held"), (layer.ewc.fresh, "fresh")):
+                _unpack(values, arrays[f"{node.name}_{what}"], node, blocks)
         if sparse:
             at = np.flatnonzero(sparse.stored)
             if learner.room.slice:

@@ -21,6 +21,7 @@ from . import (
     plan,
     reference,
     results_digits,
+    results_ewc,
     results_faults,
     results_latent,
     results_operators,
@@ -82,6 +83,7 @@ app.command("doctor")(look.doctor)
 app.command("demo")(run.demo)
 app.add_typer(results, name="results")
 results.command("digits")(results_digits.digits)
+results.command("ewc")(results_ewc.results_ewc)
 results.command("faults")(results_faults.faults)
 results.command("latent")(results_latent.latent)
 results.command("operators")(results_operators.operators)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,10 +19,7 @@ from ..config import BoardConfig, Config
 from ..errors import SparclError
 from ..experiment import Progress as Report
 from ..link.messages import LinkError
-from ..record import RunFolder
-
-if TYPE_CHECKING:
-    from .pipeline import Options
+from .ui import Steps
 
 
 class CrewError(SparclError):
@@ -48,12 +45,13 @@ def crew(board: BoardConfig, boards: str | None, ports: Sequence[str]) -> list[B
 
 
 def share(
-    configs: Sequence[Config], boards: Sequence[BoardConfig], folder: RunFolder, console: Console, options: Options
+    configs: Sequence[Config],
+    boards: Sequence[BoardConfig],
+    learn: Callable[[Config, Steps], dict[str, Any]],
+    console: Console,
 ) -> Shared:
-    """Run every config, one seed each, on the boards. A board that fails is left out from then on while there are
+    """`learn` every config, one seed each, on the boards. A board that fails is left out from then on while there are
     others; its seed is lost, no other. Ctrl-C stops them all."""
-    from . import pipeline
-
     free: queue.SimpleQueue[BoardConfig] = queue.SimpleQueue()
     for board in boards:
         free.put(board)
@@ -67,7 +65,7 @@ def share(
         where = board.port or board.name
         try:
             steps = _Row(progress, f"seed {config.seed} on {where}", stop)
-            return pipeline.run(replace(config, board=board), folder.child(f"seed_{config.seed}"), steps, options)
+            return learn(replace(config, board=board), steps)
         except SparclError as error:
             with lock:
                 failed[config.seed] = str(error)

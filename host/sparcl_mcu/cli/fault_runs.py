@@ -12,9 +12,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from ..quantize import InputScaling, to_integers
 from ..sparsity import top_blocks
 from .options import read
 
-BAD_LINE = Faults(flipped=1e-3, dropped=0.01, duplicated=0.01, stalled=0.002)
+BAD_LINE = Faults(flipped=1e-3, dropped=0.01, duplicated=0.01, swapped=0.01, stalled=0.002, unplugged=1e-4)
+RATES = ("flipped", "dropped", "duplicated", "swapped", "stalled", "unplugged")
 SAMPLES, EXAM, EPOCHS = 60, 20, 2  # of a task: learnt, then asked for; times learnt
 EVERY = 50  # samples between two commits
 RUNS = {"native": 100, "qemu_m4": 10}
@@ -94,11 +96,29 @@ class Bench:
         return experiment.run(learner, self.stream, self.settings, epochs=EPOCHS, on_progress=quiet, **how)
 
     def learner(self, line: ByteStream, timeout: float) -> BoardLearner:
+        return self.taught_through(Client(line, timeout=timeout))
+
+    def taught_through(self, client: Client) -> BoardLearner:
         from sparcl_tools.generate import model_hash
 
-        client = Client(line, timeout=timeout)
         expected = model_hash(self.network, self.room)
         return BoardLearner(client, self.network, expected_model_hash=expected, commit_every=EVERY)
+
+    def run_to_the_end(self, connected: Callable[[], AbstractContextManager[BoardLearner]]) -> Outcome:
+        """A run that goes on, connected again, whenever board or line are lost."""
+        stages: list[StageResult] = []
+        begun = False
+
+        def reset_done() -> None:
+            nonlocal begun
+            begun = True
+            stages.clear()
+
+        while True:
+            with suppress(BoardError), connected() as learner:
+                position = learner.position(self.settings) if begun else None
+                where = Begun(position, tuple(stages)) if position else None
+                return self.run(learner, on_stage=stages.append, on_reset=reset_done, begun=where)
 
     @property
     def flash(self) -> Path:
@@ -122,28 +142,40 @@ def started(bench: Bench, board: str, program: Path) -> Iterator[ByteStream]:
 
 
 def bad_line(folder: Path, say: Say) -> dict[str, Any]:
-    """Whole experiments over BAD_LINE."""
-    bench, measured = Bench.prepared(folder), {}
-    for board, runs in RUNS.items():
-        program, wrong, happened, retries, began = bench.program(board), 0, Counter[str](), 0, time.monotonic()
-        for seed in range(runs):
-            bench.flash.unlink(missing_ok=True)
-            with started(bench, board, program) as stream:
-                line = FaultyLine(stream, BAD_LINE, seed)
-                outcome = bench.run(bench.learner(line, 4.0))
-                wrong += hashes(outcome) != bench.expected
-                happened += line.happened
-                retries += outcome.stats["link_retries"]
-            if seed % 10 == 9:
-                say(f"{board}: {seed + 1} of {runs} runs, {wrong} different")
-        measured[board] = {
-            "runs": runs,
-            "different": wrong,
-            "faults": dict(happened),
-            "frames_sent_again": retries,
-            "seconds": round(time.monotonic() - began, 1),
-        }
-    return measured
+    """Whole experiments over BAD_LINE; where it is cut, another host goes on."""
+    bench = Bench.prepared(folder)
+    return {board: _bad_runs(bench, board, runs, say) for board, runs in RUNS.items()}
+
+
+def _bad_runs(bench: Bench, board: str, runs: int, say: Say) -> dict[str, Any]:
+    program, wrong, happened, retries, began = bench.program(board), 0, Counter[str](), 0, time.monotonic()
+    seeds = count()
+
+    @contextmanager
+    def connected(stream: ByteStream) -> Iterator[BoardLearner]:
+        nonlocal retries
+        line = FaultyLine(stream, BAD_LINE, next(seeds))
+        client = Client(line, timeout=4.0)
+        try:
+            yield bench.taught_through(client)
+        finally:
+            happened.update(line.happened)
+            retries += client.counters.retries
+
+    for run in range(1, runs + 1):
+        bench.flash.unlink(missing_ok=True)
+        with started(bench, board, program) as stream:
+            wrong += hashes(bench.run_to_the_end(partial(connected, stream))) != bench.expected
+        if run % 10 == 0:
+            say(f"{board}: {run} of {runs} runs, {wrong} different")
+    return {
+        "runs": runs,
+        "different": wrong,
+        "rates": {name: rate for name in RATES if (rate := getattr(BAD_LINE, name))},
+        "faults": dict(happened),
+        "frames_sent_again": retries,
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 class _Committing(SimulatedLearner):
@@ -219,31 +251,27 @@ def kills(folder: Path, say: Say) -> dict[str, Any]:
     """An emulated board killed at random moments, started again and gone on with."""
     bench, source = Bench.prepared(folder), random.Random(0)
     program, killed, runs, different = bench.program("qemu_m4"), 0, 0, 0
+
+    @contextmanager
+    def connected() -> Iterator[BoardLearner]:
+        nonlocal killed
+        with started(bench, "qemu_m4", program) as stream:
+            assert isinstance(stream, ProcessStream)
+            learner = bench.learner(stream, 10.0)
+            timer = threading.Timer(source.uniform(0.2, 4.0), stream.kill)
+            timer.start()
+            try:
+                yield learner
+            except BoardError:
+                killed += 1
+                raise
+            finally:
+                timer.cancel()
+
     while killed < KILLS:
         bench.flash.unlink(missing_ok=True)
-        stages: list[StageResult] = []
-        begun_once, outcome = False, None
-
-        def reset_done() -> None:
-            nonlocal begun_once
-            begun_once = True
-
-        while outcome is None:
-            with started(bench, "qemu_m4", program) as stream:
-                assert isinstance(stream, ProcessStream)
-                learner = bench.learner(stream, 10.0)
-                position = learner.position(bench.settings) if begun_once else None
-                timer = threading.Timer(source.uniform(0.2, 4.0), stream.kill)
-                timer.start()
-                try:
-                    begun = Begun(position, tuple(stages)) if position else None
-                    outcome = bench.run(learner, on_stage=stages.append, on_reset=reset_done, begun=begun)
-                except BoardError:
-                    killed += 1
-                finally:
-                    timer.cancel()
+        different += hashes(bench.run_to_the_end(connected)) != bench.expected
         runs += 1
-        different += hashes(outcome) != bench.expected
         say(f"{killed} kills in {runs} runs, {different} ended differently")
     return {"kills": killed, "runs": runs, "different": different}
 

@@ -39,6 +39,7 @@ def plan(
     replay: Annotated[int, typer.Option(min=0, max=65535, help="Samples the replay buffer holds.")] = 100,
     batch: Annotated[int, typer.Option(min=1, max=255, help="Steps gathered before they are applied.")] = 1,
     replay_at: Annotated[ReplayAt, typer.Option(help="What the buffer holds, as [learn] replay_at.")] = ReplayAt.INPUT,
+    ewc: Annotated[bool, typer.Option("--ewc", help="Room for EWC in the place of a replay buffer.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the arena over the steps into this SVG file.", show_default=False)
     ] = None,
@@ -51,14 +52,15 @@ def plan(
 
     facts = find(board)
     net = load(network)
-    memory = make_plan(net, Room(replay=replay, batch=batch, latent=replay_at is ReplayAt.BORDER))
+    room = Room(batch=batch, ewc=True) if ewc else Room(replay, batch, latent=replay_at is ReplayAt.BORDER)
+    memory = make_plan(net, room)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 120  # a file has room for a line a buffer
     console.print(_state_table(memory))
     console.print(_arena_table(memory))
     console.print(_peak(memory), markup=False)
-    if any(node.frozen for node in net.graph.nodes):
+    if room.replay and any(node.frozen for node in net.graph.nodes):
         console.print(_buffers(net.graph, replay), markup=False)
     if picture is not None:
         _draw(memory, picture)

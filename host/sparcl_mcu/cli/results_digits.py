@@ -12,7 +12,8 @@ from rich.console import Console
 
 from ..record import read_json
 from .options import read
-from .run import one, several
+from .run import one
+from .seeds import several
 
 SEEDS = 10
 ON_CHIP = "qemu_m4"

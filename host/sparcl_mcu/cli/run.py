@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ..config import BoardConfig, Config
+from ..config import Config
 from ..errors import SparclError
 from . import crew as share
+from . import seeds as several
 from .options import BoardName, DataDir, NetworkFile, OptionalExperiment, Ports, read
 from .ui import TerminalSteps
 
@@ -49,7 +49,7 @@ def run(
     if (experiment is None) == (resume is None):
         raise RunError("name an experiment file, or a run that was stopped with --resume RUN")
     if resume:
-        _go_on(resume, port[0] if port else None, console, data_dir)
+        _go_on(resume, port or [], console, data_dir)
         return
     assert experiment
     config = read(experiment, board)
@@ -59,20 +59,27 @@ def run(
         folder, measured = one(config, console, out, data_dir, network)
         console.print(_result(measured), markup=False)
     else:
-        folder = several(config, seeds, console, out, data_dir, network, boards)
+        folder = several.several(config, seeds, console, out, data_dir, network, boards)
     console.print(f"Report: {folder / 'report.html'}", markup=False)
 
 
-def _go_on(path: Path, port: str | None, console: Console, data_dir: Path | None) -> None:
+def _go_on(path: Path, ports: list[str], console: Console, data_dir: Path | None) -> None:
     """A run that was stopped, from its own folder: its settings, its network, and what is recorded."""
     from .. import record
     from . import pipeline
 
-    if record.status(path) == "done":
+    many = (path / several.PLAN).is_file()
+    if record.status(path) == "done" and not (many and several.left(path)):
         raise RunError(f"{path} is done; read {path / 'report.html'}")
+    if many:
+        several.go_on(path, ports, console, data_dir)
+        console.print(f"Report: {path / 'report.html'}", markup=False)
+        return
     if not (path / "config.resolved.toml").is_file():
-        raise RunError(f"{path} is not the folder of one run; with several seeds, name the folder of one of them")
-    config = read(path / "config.resolved.toml", None, port)
+        raise RunError(f"{path} is no folder of a run that had begun; start it again")
+    if len(ports) > 1:
+        raise RunError(f"{path} is a run on one board; name one --port")
+    config = read(path / "config.resolved.toml", None, ports[0] if ports else None)
     network = path / "network.sparcl"
     options = pipeline.Options(data_dir, network if network.is_file() else None)
     measured = _run_in(record.RunFolder.resume(path), config, console, options)
@@ -118,54 +125,6 @@ def _run_in(folder: RunFolder, config: Config, console: Console, options: pipeli
         hint = f"{folder.path} is readable as far as it got; go on with: sparcl run --resume {folder.path}"
         console.print(hint, markup=False)
         raise
-
-
-def several(
-    config: Config,
-    seeds: int,
-    console: Console,
-    out: Path,
-    data_dir: Path | None,
-    network: Path | None,
-    boards: Sequence[BoardConfig] = (),
-) -> Path:
-    """boards: more than one share the seeds. Raises RunError when a seed failed, after the others are summarised."""
-    from .. import report
-    from ..record import RunFolder
-    from ..summary import summarise
-    from . import pipeline
-
-    with RunFolder.create(out, f"{config.name}_{seeds}_seeds") as folder:
-        measured, failed = [], dict[int, str]()
-        configs = [dataclasses.replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
-        options = pipeline.Options(data_dir, network)
-        if len(boards) > 1:
-            shared = share.share(configs, boards, folder, console, options)
-            measured, failed = shared.measured, shared.failed
-        for one in configs if len(boards) < 2 else []:
-            console.print(f"[bold]Seed {one.seed}[/]")
-            measured.append(pipeline.run(one, folder.child(f"seed_{one.seed}"), TerminalSteps(console), options))
-        if not measured:
-            raise RunError(f"every seed failed; the first: {next(iter(failed.values()))}")
-        summary = summarise(measured)
-        folder.write_json("summary.json", summary)
-        folder.write_text("report.html", report.render_summary(folder.path))
-    for key in ("acc", "acc_without_replay", "acc_float", "acc_joint", "forgetting"):
-        if key in summary["mean"]:
-            console.print(f"  {key:20} {_interval(summary['mean'][key])}")
-    for key, value in summary["paired"].items():
-        console.print(f"  {key:20} {_interval(value)} (paired)")
-    for seed, error in failed.items():
-        console.print(
-            f"seed {seed} failed: {error}\nGo on with: sparcl run --resume {folder.path}/seed_{seed}", markup=False
-        )
-    if failed:
-        raise RunError(f"{len(failed)} of {seeds} seeds failed; the summary is of the others: {folder.path}")
-    return folder.path
-
-
-def _interval(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:6.2f} ± {100 * value['half_width']:.2f} points"
 
 
 def _result(measured: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ class Replay(IntEnum):
     REPEAT = 1  # the new sample again: the control without replay, with as many updates a step as ER
     DER = 2  # a drawn sample, by the distance of its logits to those it was stored with
     DERPP = 3  # one draw as DER, another as ER
+    EWC = 4  # nothing; weights that earlier tasks need are held instead (online EWC)
 
 
 class Importance(IntEnum):
@@ -54,7 +55,8 @@ class LearnSettings:
     lr_mantissa: int = 1  # 1 or 3
     lr_exponent: int = -7  # -15 .. 0
     replay: Replay = Replay.ER
-    alpha_shift: int = 5  # 0 .. 15: the logit term of DER and DER++ weighs 2**-alpha_shift (2 alpha / classes)
+    alpha_shift: int = 5  # 0 .. 15: the logit term of DER and DER++ weighs 2**-alpha_shift (2 alpha / classes);
+    # EWC: its penalty weighs the learning rate times 2**(10 - alpha_shift)
     beta_shift: int = 0  # 0 .. 7: a drawn sample's cross entropy weighs 2**-beta_shift
     single_head_loss: bool = False  # a new sample's cross entropy is over its task's classes
     margin: int = 0  # > 0: a sample right by that many 1/32 in its logits is not learnt (margin skip), 0 .. 65535
@@ -111,11 +113,18 @@ class Room:
     slice: int = 0  # stored weights measured at a time (A, a multiple of 4); 0: nothing is measured
     ddr: int = 0  # samples of a task that DDR can follow, 0 .. 65535
     latent: bool = False  # the buffer keeps activations of the frozen border (Graph.border) in place of inputs
+    ewc: bool = False  # EWC: an anchor and two counts of how much it is needed for every weight that learns
 
     def __post_init__(self) -> None:
         if self.batch > 1 and (self.tdm or self.dgm):
             raise LearnerError(
                 f"a mini-batch of {self.batch} steps cannot be gathered under moving masks; set batch = 1"
+            )
+
+        if self.ewc and (self.batch > 1 or self.tdm or self.dgm):
+            raise LearnerError(
+                "EWC holds every stored weight, update by update: it needs batch = 1, and masks that stay "
+                "(no TDM, no DGM)"
             )
 
     def entry(self, graph: Graph) -> str:
@@ -126,6 +135,7 @@ class Room:
         """Raises LearnerError when the settings need memory that is not there."""
         for missing, what in (
             (settings.replay in (Replay.DER, Replay.DERPP) and not self.logits, "logits in the replay buffer"),
+            (settings.replay is Replay.EWC and not self.ewc, "EWC"),
             (settings.importance is not Importance.OFF and not self.tdm, "masks that move (TDM)"),
             (settings.tdm_inter > self.inter, f"{settings.tdm_inter} / 65536 more blocks a layer (tdm_inter)"),
             (settings.dgm_share > 0 and not self.dgm, "a selection of blocks (DGM)"),

@@ -16,7 +16,7 @@ from .. import numerics as nx
 from .. import torch_backend as backend
 from ..graph import INPUT, Node
 from ..sparsity import block_sum, expand
-from . import masking
+from . import ewc, masking
 from .base import Inputs, Labels
 from .masks import SparseLayer
 from .step import Lesson, Slice, StepLearner, arg_max
@@ -33,6 +33,14 @@ class _Layer:
     learns: Any
     sparse: SparseLayer | None
     accumulated: NDArray[np.float64]  # importance, (2, rows, fan_in)
+
+
+class _Hold:
+    """EWC, of one layer: as learners/ewc.py, in shares of the way back."""
+
+    def __init__(self, weight: Any) -> None:
+        self.anchor = weight.detach().clone()
+        self.held, self.fresh = (backend.torch().zeros_like(self.anchor) for _ in range(2))
 
 
 class FloatTwin(StepLearner):
@@ -59,6 +67,7 @@ class FloatTwin(StepLearner):
         self._trainable = [self._layers[node.name] for node in self.network.trainable()]
         self._parameters = [p for layer in self._trainable for p in (layer.weight, layer.bias)]
         self._gathered = [torch.zeros_like(p) for p in self._parameters]  # of the open mini-batch
+        self._holds = [_Hold(layer.weight) for layer in self._trainable] if self.room.ewc else []
 
     def _unit(self, tensor: str) -> np.float32:
         """Of the values that `_enter` gives and `_forward` takes: the board's at the start."""
@@ -122,6 +131,7 @@ class FloatTwin(StepLearner):
                 if layer.learns is not None:
                     gradient.mul_(layer.learns)
             if self.room.batch == 1:
+                self._pull(gradients[::2])
                 self._descend(gradients, lesson.rate_shift)
             else:
                 torch._foreach_add_(self._gathered, gradients, alpha=2.0**-lesson.rate_shift)
@@ -136,6 +146,23 @@ class FloatTwin(StepLearner):
         with torch.no_grad():
             self._descend(self._gathered)
             torch._foreach_zero_(self._gathered)
+
+    # ---- EWC
+
+    def _pull(self, gradients: Any) -> None:
+        """Weights go the held part of their way back; in a task's last epoch it is noted what this sample needs."""
+        rate = self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
+        for layer, hold, gradient in zip(self._trainable, self._holds, gradients, strict=bool(self._holds)):
+            layer.weight.sub_(hold.held * (layer.weight - hold.anchor))
+            if self._noting:
+                hold.fresh.add_((rate * gradient) ** 2, alpha=ewc.weight(self.settings.alpha_shift)).clamp_(max=1)
+
+    def _hold(self) -> None:
+        with backend.torch().no_grad():
+            for layer, hold in zip(self._trainable, self._holds, strict=True):
+                hold.held.add_(hold.fresh).clamp_(max=1)
+                hold.fresh.zero_()
+                hold.anchor = layer.weight.detach().clone()
 
     # ---- masks
 

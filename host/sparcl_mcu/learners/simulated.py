@@ -17,8 +17,9 @@ from ..network import Weights
 from ..numerics import Ints
 from ..ops import activation, softmax_ce
 from ..sparsity import block_sum, expand
-from . import masking
+from . import ewc, masking
 from .base import Inputs, Labels
+from .ewc import Hold
 from .masks import SparseLayer
 from .step import Lesson, Slice, StepLearner, arg_max
 
@@ -34,13 +35,15 @@ class _Layer:
     gathered: Ints  # gradients of the open mini-batch, (rows, fan_in)
     bias_gathered: Ints
     accumulated: Ints  # importance, (2, rows, fan_in), exponent e_w - 4
+    ewc: Hold | None  # where the network has room for it
 
     @classmethod
-    def load(cls, start: Weights, sparse: SparseLayer | None) -> _Layer:
+    def load(cls, start: Weights, sparse: SparseLayer | None, ewc: bool) -> _Layer:
         bias, shape = start.bias.copy(), start.masters.shape
         accumulated = np.zeros((2, *shape) if sparse else (2, 0, 0), np.int64)
         nothing = np.zeros(shape, np.int64), np.zeros(len(bias), np.int64)
-        return cls(start, start.masters.copy(), bias, sparse, *nothing, accumulated)
+        hold = Hold.load(start.masters) if ewc else None
+        return cls(start, start.masters.copy(), bias, sparse, *nothing, accumulated, hold)
 
     @property
     def learns(self) -> NDArray[np.bool_]:
@@ -97,7 +100,11 @@ class SimulatedLearner(StepLearner):
     def _load(self) -> None:
         graph = self.network.graph
         sparse = {layer.node.name: layer for layer in self.masks.layers}
-        self.layers = {name: _Layer.load(weights, sparse.get(name)) for name, weights in self.network.weights.items()}
+        learning = {node.name for node in self.network.trainable()}
+        self.layers = {
+            name: _Layer.load(weights, sparse.get(name), self.room.ewc and name in learning)
+            for name, weights in self.network.weights.items()
+        }
         self.scales = {
             scale: _Scale(
                 exponent,
@@ -232,7 +239,16 @@ class SimulatedLearner(StepLearner):
         gradient = s.lr_mantissa * operator.weight_grad(node, d, x)
         bias_gradient = s.lr_mantissa * d.sum(axis=(0, 1))
         bias_shift = nx.BIAS_EXPONENT - (e_d + rate)
-        if self.room.batch == 1:
+        if layer.ewc:
+            change = nx.sat(_rsr_rows(gradient, shift - 8), nx.INT32_MAX)
+            number = self.network.trainable().index(node)
+            draw = ewc.draw(s.seed, self.step, number)
+            pull = layer.ewc.pull(layer.masters, draw)
+            move(layer.masters, layer.learns, nx.rsr(change, 8) + pull)
+            if self._noting:
+                layer.ewc.note(change, layer.start.exponents, s.alpha_shift, draw)
+            apply_bias(layer.bias, nx.sat(nx.rsr(bias_gradient, bias_shift - 8), nx.INT32_MAX), 8)
+        elif self.room.batch == 1:
             apply_update(layer.masters, layer.learns, gradient, shift)
             apply_bias(layer.bias, bias_gradient, bias_shift)
         else:
@@ -245,6 +261,11 @@ class SimulatedLearner(StepLearner):
             apply_update(layer.masters, layer.learns, layer.gathered, np.array([8]))
             apply_bias(layer.bias, layer.bias_gathered, 8)
             layer.gathered[:] = layer.bias_gathered[:] = 0
+
+    def _hold(self) -> None:
+        for layer in self.layers.values():
+            if layer.ewc:
+                layer.ewc.end_task(layer.masters)
 
     # ---- masks
 
@@ -305,6 +326,8 @@ class SimulatedLearner(StepLearner):
                     crc = zlib.crc32(np.packbits(layer.learns, bitorder="little").tobytes(), crc)
             crc = zlib.crc32(layer.bias.astype("<i4").tobytes(), crc)
             crc = zlib.crc32(layer.start.exponents.tobytes(), crc)
+            if layer.ewc:
+                crc = zlib.crc32(layer.ewc.bytes(layer.start.mask, node.block), crc)
         for scale in self.scales.values():
             if not scale.fixed:
                 counters = np.array([scale.exponent, scale.saturated, scale.window], dtype="<i4")
@@ -356,7 +379,12 @@ def _rsr_rows(values: Ints, shift: Ints) -> Ints:
 def apply_update(masters: NDArray[np.int16], mask: NDArray[np.bool_], gradient: Ints, shift: Ints) -> None:
     """M' -= sat(rsr(gradient, shift)) for every stored weight, in place. gradient int64 (rows, fan_in); shift (1,) or
     (rows,)."""
-    moved = np.clip(masters - nx.sat(_rsr_rows(gradient, shift), 32767), nx.MASTER_MIN, nx.MASTER_MAX)
+    move(masters, mask, _rsr_rows(gradient, shift))
+
+
+def move(masters: NDArray[np.int16], mask: NDArray[np.bool_], steps: Ints) -> None:
+    """M' -= sat(step) for every stored weight, in place."""
+    moved = np.clip(masters - nx.sat(steps, 32767), nx.MASTER_MIN, nx.MASTER_MAX)
     masters[mask] = moved[mask].astype(np.int16)
 
 

@@ -112,6 +112,8 @@ class StepLearner(ABC):
         if not self.task:
             raise LearnerError("no task is open; begin one first")
         self._apply_batch()
+        if self.settings.replay is Replay.EWC:
+            self._hold()
         self.task = None
 
     def end_epoch(self) -> None:
@@ -184,7 +186,7 @@ class StepLearner(ABC):
         kind = self.settings.replay
         if kind is Replay.REPEAT:
             return [own]
-        if not self.replay.filled:
+        if kind is Replay.EWC or not self.replay.filled:
             return []
         if kind is Replay.ER:
             return [self._drawn(Stream.FIRST_DRAW)]
@@ -287,6 +289,15 @@ class StepLearner(ABC):
     @abstractmethod
     def _apply(self) -> None:
         """Learn what the open mini-batch gathered, and start gathering again."""
+
+    @abstractmethod
+    def _hold(self) -> None:
+        """EWC: the open task is over; hold what it needs where it is now."""
+
+    @property
+    def _noting(self) -> bool:
+        """EWC: it is noted what the open task needs, in its last epoch."""
+        return self.settings.replay is Replay.EWC and self.task is not None and self.epoch + 1 >= self.task.epochs
 
     @abstractmethod
     def _clear(self, layer: SparseLayer) -> None:

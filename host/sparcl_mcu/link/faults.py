@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from ..boards.stream import ByteStream
+from ..boards.stream import BoardError, ByteStream
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,39 @@ class Faults:
     duplicated: float = 0.0
     cut: float = 0.0  # its end is missing, delimiter included
     noise: float = 0.0  # random bytes come before it
-    swapped: float = 0.0  # with the next frame of the same write or read
+    swapped: float = 0.0  # with the next frame that way, whenever that comes; with none if nothing comes any more
+    unplugged: float = 0.0  # the line is gone before it, for good: BoardError from now on
     stalled: float = 0.0  # the line stands still for up to stall_seconds before it
     stall_seconds: float = 0.05
+
+
+class _Way:
+    """One direction: what has come of an unfinished frame, and a frame that the next one overtakes."""
+
+    def __init__(self) -> None:
+        self._rest = self.held = b""
+
+    def frames(self, data: bytes) -> list[bytes]:
+        """Those that data end, with their delimiters."""
+        *whole, self._rest = (self._rest + data).split(b"\0")
+        return [frame + b"\0" for frame in whole]
+
+    def let_go(self) -> bytes:
+        held, self.held = self.held, b""
+        return held
 
 
 class FaultyLine:
     """ByteStream to `line`'s board over a line with `faults`; the same seed makes the same choices.
 
-    happened: how often each fault has.
+    happened: how often each fault has. What was on its way when the line is unplugged is lost; the board stays as it
+    is, and another FaultyLine may be put before it.
     """
 
     def __init__(self, line: ByteStream, faults: Faults, seed: int) -> None:
         self._line, self._faults, self._random = line, faults, random.Random(seed)
-        self._up = self._down = b""
+        self._up, self._down = _Way(), _Way()
+        self._gone = False
         self.happened: Counter[str] = Counter()
 
     @property
@@ -41,25 +60,37 @@ class FaultyLine:
         return self._line.name
 
     def write(self, data: bytes) -> None:
-        *frames, self._up = (self._up + data).split(b"\0")
-        self._line.write(self._spoilt(frames))
+        self._line.write(self._spoilt(self._up, data))
 
     def read(self, timeout: float) -> bytes:
-        *frames, self._down = (self._down + self._line.read(timeout)).split(b"\0")
-        return self._spoilt(frames)
+        if data := self._line.read(timeout):
+            return self._spoilt(self._down, data)
+        self._plugged()
+        self._line.write(self._up.let_go())
+        return self._down.let_go()
 
     def close(self) -> None:
         self._line.close()
 
-    def _spoilt(self, frames: list[bytes]) -> bytes:
-        """What arrives of frames, given without their delimiters."""
-        for at in range(len(frames) - 1):
-            if self._happens("swapped"):
-                frames[at], frames[at + 1] = frames[at + 1], frames[at]
-        return b"".join(self._pass(frame + b"\0") for frame in frames)
+    def _spoilt(self, way: _Way, data: bytes) -> bytes:
+        """What arrives of data."""
+        arrives = b""
+        for frame in way.frames(data):
+            self._plugged()
+            if not way.held and self._happens("swapped"):
+                way.held = self._pass(frame)
+            else:
+                arrives += self._pass(frame) + way.let_go()
+        self._plugged()
+        return arrives
+
+    def _plugged(self) -> None:
+        if self._gone:
+            raise BoardError(f"{self.name} went away (it was unplugged on purpose)")
 
     def _pass(self, frame: bytes) -> bytes:
         """What arrives of one frame."""
+        self._gone = self._gone or self._happens("unplugged")
         if self._happens("stalled"):
             time.sleep(self._random.uniform(0, self._faults.stall_seconds))
         if self._happens("dropped"):

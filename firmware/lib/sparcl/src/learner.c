@@ -13,8 +13,8 @@
 scl_err scl_config_check(const scl_model *model, const scl_config *c)
 {
     const bool valid = (c->lr_mantissa == 1 || c->lr_mantissa == 3) && c->lr_exponent >= -15 &&
-                       c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_DERPP &&
-                       c->alpha_shift <= 15 && c->beta_shift <= 7 && c->single_head_loss <= 1 &&
+                       c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_EWC && c->alpha_shift <= 15 &&
+                       c->beta_shift <= 7 && c->single_head_loss <= 1 &&
                        c->importance <= SCL_IMPORTANCE_MAGNITUDE && c->ddr_within_task <= 1;
     if (!valid) {
         return SCL_ERR_CONFIG;
@@ -22,6 +22,7 @@ scl_err scl_config_check(const scl_model *model, const scl_config *c)
     const bool der = c->replay == SCL_REPLAY_DER || c->replay == SCL_REPLAY_DERPP;
     const bool missing =
         (der && model->replay_logits_offset == 0) ||
+        (c->replay == SCL_REPLAY_EWC && model->end_task == NULL) ||
         (c->importance != SCL_IMPORTANCE_OFF && !model->tdm) || c->tdm_inter > model->inter ||
         (c->dgm_share > 0 && model->learning_offset == 0) || (scl_sweeps(c) && model->slice == 0) ||
         (c->ddr_fraction > 0 && model->ddr == 0);
@@ -157,6 +158,9 @@ scl_err scl_end_task(scl_learner *learner)
         return SCL_ERR_TASK;
     }
     apply_batch(learner);
+    if (learner->state->config.replay == SCL_REPLAY_EWC) {
+        learner->model->end_task(learner->state);
+    }
     learner->state->task_open = 0;
     return SCL_OK;
 }
@@ -227,6 +231,8 @@ static void replay(scl_learner *learner, const int8_t *x, const scl_lesson *agai
     case SCL_REPLAY_DERPP:
         replay_logits(learner);
         replay_label(learner, SCL_STREAM_SECOND_DRAW);
+        break;
+    case SCL_REPLAY_EWC:
         break;
     default:
         replay_label(learner, SCL_STREAM_FIRST_DRAW);

@@ -38,6 +38,7 @@ typedef enum scl_replay_kind {
     SCL_REPLAY_REPEAT = 1, /* the new sample again: the control without replay */
     SCL_REPLAY_DER = 2,    /* a drawn sample, towards the logits it was stored with */
     SCL_REPLAY_DERPP = 3,  /* one draw as DER, another as ER */
+    SCL_REPLAY_EWC = 4,    /* nothing; weights that earlier tasks need are held (ewc.h) */
 } scl_replay_kind;
 
 /* How TDM ranks blocks (docs/numerics.md, "Masks that learn"). */
@@ -54,7 +55,8 @@ typedef struct scl_config {
     uint8_t lr_mantissa;      /* 1 or 3; learning rate = lr_mantissa * 2^lr_exponent a sample */
     int8_t lr_exponent;       /* -15 .. 0 */
     uint8_t replay;           /* a scl_replay_kind; DER, DER++: the model needs room for logits */
-    uint8_t alpha_shift;      /* 0 .. 15: DER's logit term weighs 2^-alpha_shift */
+    uint8_t alpha_shift;      /* 0 .. 15: DER's logit term weighs 2^-alpha_shift; EWC's penalty
+                               * the learning rate times 2^(10 - alpha_shift) */
     uint8_t beta_shift;       /* 0 .. 7: a drawn sample's cross entropy weighs 2^-beta_shift */
     uint8_t single_head_loss; /* 1: a new sample's cross entropy is over its task's classes */
     uint8_t importance;       /* a scl_importance; not OFF: TDM, the model needs room for it */
@@ -222,6 +224,8 @@ typedef struct scl_model {
     bool (*backward)(void *state, void *arena, const int8_t *x, const scl_lesson *lesson);
     /* Learn what a mini-batch gathered; NULL when batch is 1. */
     void (*apply)(void *state);
+    /* With room for EWC: hold what the task that ends needs. NULL without. */
+    void (*end_task)(void *state);
     /* CRC-32 of the layers in canonical order (docs/numerics.md, "State hash"). */
     uint32_t (*hash_layers)(const void *state, uint32_t crc);
     /* Are the layers and exponents in their ranges (scl_admit)? */
