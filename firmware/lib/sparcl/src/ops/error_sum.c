@@ -36,22 +36,13 @@ void scl_sum_join_error(scl_sum *sum, const scl_error *branch)
     sum->any = true;
 }
 
-/* The bits of all magnitudes of v (n), whose or has the bit length of the largest. */
-static uint32_t magnitudes(const int32_t *v, uint32_t n)
-{
-    uint32_t all = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        all |= v[i] < 0 ? 0u - (uint32_t)v[i] : (uint32_t)v[i];
-    }
-    return all;
-}
-
-/* The same; values that the ReLU did not let pass are made 0. */
+/* Values that the ReLU (NULL: none) did not let pass become 0. Returns the or of all magnitudes,
+ * which has the bit length of the largest. */
 static uint32_t rectify(int32_t *v, uint32_t n, const uint8_t *positive)
 {
     uint32_t all = 0;
     for (uint32_t i = 0, end; i < n; i = end) {
-        uint32_t bits = positive[i >> 3];
+        uint32_t bits = positive == NULL ? 0xffu : positive[i >> 3];
         end = n - i < 8 ? n : i + 8;
         for (uint32_t at = i; at < end; at++, bits >>= 1) {
             if ((bits & 1u) != 0) {
@@ -71,7 +62,7 @@ scl_error scl_sum_close(const scl_sum *sum, const uint8_t *positive, int8_t *q)
     if (!sum->any) {
         return (scl_error){q, 0, false};
     }
-    const uint32_t all = positive == NULL ? magnitudes(v, n) : rectify(v, n, positive);
+    const uint32_t all = rectify(v, n, positive);
     const int bits = scl_blen(all);
     const int shift = bits > 7 ? bits - 7 : 0;
     /* rsr without a branch: ((v >> (shift - 1)) + 1) >> 1, or (2 v + 1) >> 1 for shift 0 */
