@@ -16,7 +16,7 @@ from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, TaskInfo
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.frames import Frame, Splitter, decode, encode
 from sparcl_mcu.link.log import LinkLog
-from sparcl_mcu.link.messages import RUNTIME_VERSION, Hello, Kind, LayerInfo, LinkError
+from sparcl_mcu.link.messages import PROTOCOL_VERSION, RUNTIME_VERSION, Hello, Kind, LayerInfo, LinkError
 
 TIMEOUT = 0.4
 # every member another value, so that no two can be swapped unnoticed
@@ -58,7 +58,7 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = RUNTIME_VERSION, window: int = 4) -> bytes:
+def hello_reply(frame: Frame, *, protocol: int = PROTOCOL_VERSION, runtime: int = RUNTIME_VERSION, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIIIHHBIIBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 12) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -214,8 +214,8 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 4"),
-        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 4"),
+        (lambda f: hello_reply(f, protocol=7), f"speaks link protocol 7, this host {PROTOCOL_VERSION}"),
+        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), f"speaks link protocol 1, this host {PROTOCOL_VERSION}"),
         (
             lambda f: hello_reply(f, runtime=9),
             f"runs version 9 of the C runtime, this host knows {RUNTIME_VERSION}",
@@ -236,7 +236,7 @@ def test_an_answer_to_another_host_is_not_taken():
         stale = frame._replace(payload=b"\0\0\0\0")
         return hello_reply(stale, protocol=99) + hello_reply(frame)
 
-    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 4
+    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == PROTOCOL_VERSION
 
 
 def test_the_board_refuses_and_the_conversation_goes_on():
@@ -329,4 +329,4 @@ def test_an_interruption_leaves_the_client_usable():
 
 def test_hello_of_another_length_is_not_read():
     with pytest.raises(LinkError, match="at least 64"):
-        Hello.unpack(struct.pack("<IH", 1, 4))
+        Hello.unpack(struct.pack("<IH", 1, PROTOCOL_VERSION))

@@ -104,7 +104,7 @@ class Client:
                 )
         except LinkError as error:
             raise LinkError(f"{self.name}: {error}") from None
-        sealed = seal(self._key, hello.boot, hello.conversation) if self._key else None
+        sealed = seal(self._key, hello.boot, hello.conversation, hello.model_hash) if self._key else None
         self._transport.start(hello.next_seq, sealed)
         self._hello = hello
         return hello

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import SparclError
 
-PROTOCOL_VERSION = 4  # SCL_PROTOCOL_VERSION
+PROTOCOL_VERSION = 5  # SCL_PROTOCOL_VERSION
 RUNTIME_VERSION = 5  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
