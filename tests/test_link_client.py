@@ -58,7 +58,9 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = PROTOCOL_VERSION, runtime: int = RUNTIME_VERSION, window: int = 4) -> bytes:
+def hello_reply(
+    frame: Frame, *, protocol: int = PROTOCOL_VERSION, runtime: int = RUNTIME_VERSION, window: int = 4
+) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIIIHHBIIBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 12) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -215,7 +217,10 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
     ("reply", "message"),
     [
         (lambda f: hello_reply(f, protocol=7), f"speaks link protocol 7, this host {PROTOCOL_VERSION}"),
-        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), f"speaks link protocol 1, this host {PROTOCOL_VERSION}"),
+        (
+            lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"),
+            f"speaks link protocol 1, this host {PROTOCOL_VERSION}",
+        ),
         (
             lambda f: hello_reply(f, runtime=9),
             f"runs version 9 of the C runtime, this host knows {RUNTIME_VERSION}",
