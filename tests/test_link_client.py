@@ -211,6 +211,31 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
         Client(board, timeout=0.05).state_hash()
 
 
+@pytest.mark.parametrize("deaf_to", [Kind.HELLO, Kind.STATE_HASH])
+@pytest.mark.parametrize("chatter", [encode(Kind.NAK, 0, b"\4\x80"), encode(Kind.PREDICT | 0x80, 99, b"\0\1")], ids=len)
+def test_frames_that_answer_nothing_are_not_listened_to_for_ever(deaf_to: Kind, chatter: bytes):
+    class Chatty(Scripted):
+        def read(self, timeout: float) -> bytes:
+            time.sleep(timeout / 10)
+            return super().read(0) or chatter
+
+    board = Chatty(lambda frame: b"" if frame.kind == deaf_to else polite(frame))
+    start = time.monotonic()
+    with pytest.raises(
+        LinkError, match=rf"for 0\.25 s none has answered {deaf_to.name}: .*switch the board off and on"
+    ):
+        Client(board, timeout=0.02).state_hash()
+    assert 0.25 < time.monotonic() - start < 2
+
+
+def test_samples_of_an_earlier_host_are_waited_for():
+    """A board works for nearly a time-out on each of ten samples before it comes to this host's HELLO."""
+    stale = [encode(Kind.OBSERVE | 0x80, seq, b"\0\1") for seq in range(10)]
+    board = Scripted(polite, delay=0.9 * 0.05)
+    board._queue = stale
+    assert Client(board, timeout=0.05).hello().board == "scripted"
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
