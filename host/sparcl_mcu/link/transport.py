@@ -199,8 +199,8 @@ class Transport:
         self._send(requests, arrow=">>")
 
     def _receive(self, oldest: Sequence[_Request]) -> list[Frame]:
-        """Whole frames that came; after some silence, sends `oldest` again. Raises SilentError at the time-out, LinkError
-        when frames come for long and none of them answers."""
+        """Whole frames that came; after some silence, sends `oldest` again. Raises SilentError at the time-out,
+        LinkError when frames come for long and none of them answers."""
         limit = TIMEOUTS_WITHOUT_PROGRESS * self._timeout
         if time.monotonic() - self._progress > limit:
             raise LinkError(
