@@ -216,8 +216,8 @@ class Client:
             state += piece
             if len(state) >= limit:
                 raise LinkError(
-                    f"{self.name} goes on sending its state behind {limit} bytes, more than its store or READ_STATE has "
-                    "room for; build and upload the firmware again from this checkout"
+                    f"{self.name} goes on sending its state behind {limit} bytes, more than its store or "
+                    "READ_STATE has room for; build and upload the firmware again from this checkout"
                 )
         return state
 
