@@ -234,7 +234,7 @@ def test_doctor_gives_a_command_for_everything_that_is_missing(monkeypatch: pyte
     result = sparcl("doctor")
     assert result.exit_code == 1
     for check in checks.CHECKS[3:]:
-        assert re.search(rf"{re.escape(check.name)}: missing; needed for {check.needed_for}", result.stdout)
+        assert re.search(rf"{re.escape(check.name)}: missing; needed for {re.escape(check.needed_for)}", result.stdout)
         assert check.remedy in result.stdout
 
 

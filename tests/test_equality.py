@@ -42,7 +42,7 @@ SPARCL = LearnSettings(
 
 @cache
 def network() -> Network:
-    return random_network(0, sizes=(64, 64, 32, 10), density=0.25, block=Block(1, 1))
+    return random_network(0, sizes=(64, 64, 32, 10), density=0.25, block=Block(4, 1))
 
 
 def teach(learner: Learner) -> list[int | None]:

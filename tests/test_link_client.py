@@ -16,7 +16,7 @@ from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, TaskInfo
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.frames import Frame, Splitter, decode, encode
 from sparcl_mcu.link.log import LinkLog
-from sparcl_mcu.link.messages import Hello, Kind, LayerInfo, LinkError
+from sparcl_mcu.link.messages import RUNTIME_VERSION, Hello, Kind, LayerInfo, LinkError
 
 TIMEOUT = 0.4
 # every member another value, so that no two can be swapped unnoticed
@@ -58,7 +58,7 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = 4, window: int = 4) -> bytes:
+def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = RUNTIME_VERSION, window: int = 4) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIIIHHBIIBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 12) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -216,7 +216,10 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
     [
         (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 4"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 4"),
-        (lambda f: hello_reply(f, runtime=9), "runs version 9 of the C runtime, this host knows 4"),
+        (
+            lambda f: hello_reply(f, runtime=9),
+            f"runs version 9 of the C runtime, this host knows {RUNTIME_VERSION}",
+        ),
         (lambda f: hello_reply(f, window=0), "a window of 0"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload), "is this sparcl-mcu firmware"),
         (lambda f: encode(f.kind | 0x80, f.seq, b"\xfb"), "refused HELLO: the payload has the wrong length"),

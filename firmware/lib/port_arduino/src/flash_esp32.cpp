@@ -1,9 +1,8 @@
-// flash_arduino.cpp - flash for the store: on ESP32 the data partition that its core's partition
-// table calls spiffs, which this firmware uses for nothing else. The other cores offer no common way
-// to flash that is set aside; boards with them have no store.
-#include "port.h"
+// flash_esp32.cpp - flash for the store on ESP32: the data partition that its core's partition
+// table calls spiffs, which this firmware uses for nothing else.
+#include "flash_family.h"
 
-#if defined(ARDUINO_ARCH_ESP32)
+#ifdef SCL_FLASH_ESP32
 
 #include <esp_partition.h>
 
@@ -33,27 +32,6 @@ extern "C" bool port_flash_program(uint32_t offset, const uint8_t *data, uint32_
 extern "C" void port_flash_read(uint32_t offset, uint8_t *data, uint32_t n)
 {
     (void)esp_partition_read(partition(), offset, data, n); // what is not read fails its CRC
-}
-
-#else
-
-extern "C" port_flash port_flash_geometry(void)
-{
-    return {0, 0, 0};
-}
-
-extern "C" bool port_flash_erase(uint32_t)
-{
-    return false;
-}
-
-extern "C" bool port_flash_program(uint32_t, const uint8_t *, uint32_t)
-{
-    return false;
-}
-
-extern "C" void port_flash_read(uint32_t, uint8_t *, uint32_t)
-{
 }
 
 #endif

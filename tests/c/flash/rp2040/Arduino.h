@@ -1,0 +1,2 @@
+/* Stand-in for an Arduino core of RP2040. */
+#define ARDUINO_ARCH_RP2040

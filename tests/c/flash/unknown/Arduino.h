@@ -1,0 +1,1 @@
+/* A core of which the port knows nothing. */

@@ -1,0 +1,3 @@
+#include "nor.h"
+
+void core_start(void) {}
