@@ -194,6 +194,19 @@ def test_plan_tells_what_ewc_takes() -> None:
     assert "replay buffer" not in said
 
 
+def test_plan_tells_what_lightcl_takes() -> None:
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--lightcl", "--replay", "15").stdout
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    for name in ("fc1", "fc2"):
+        channels = net.graph.shapes[name][2]
+        assert re.search(rf"{name} anchors, int8 +{15 * (channels * 19661 + 32768 >> 16):,}", said), name
+        assert re.search(rf"{name} activity, uint32 +{4 * channels:,}", said), name
+    assert re.search(rf"anchors, int8 inputs +{15 * net.inputs:,}", said)
+    assert "fc3 anchors" not in said
+    assert "replay buffer" not in said
+    assert "leave one of --ewc and --lightcl out" in refused("plan", EXAMPLE / "network.sparcl", "--lightcl", "--ewc")
+
+
 @pytest.mark.emulator
 def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
     """State, arena and stack exactly; the session as planned but for a port's few variables."""

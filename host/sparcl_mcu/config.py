@@ -103,7 +103,7 @@ class LearnConfig:
     batch: int = _within(1, 255, default=1)
     lr_mantissa: int = _one_of(1, 3, default=1)
     lr_exponent: int = _within(-15, 0, default=-7)
-    method: str = _one_of("er", "der", "der++", "ewc", default="er")
+    method: str = _one_of("er", "der", "der++", "ewc", "lightcl", default="er")
     alpha_shift: int = _within(0, 15, default=5)
     beta_shift: int = _within(0, 7, default=0)
     single_head_loss: bool = False
@@ -125,6 +125,15 @@ class DgmConfig:
     two refreshes; 0: off."""
 
     sparsity: float = _within(0.0, 0.999, default=0.0)
+
+
+@dataclass(frozen=True)
+class LightclConfig:
+    """[learn] method "lightcl", whose [learn] replay says how many anchors it has. keep: share of a layer's channels
+    that each task wants kept. most: share of them that is kept at most, and has memory."""
+
+    keep: float = _within(0.001, 0.999, default=0.15)
+    most: float = _within(0.001, 0.999, default=0.3)
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,7 @@ class Config:
     tdm: TdmConfig = TdmConfig()
     dgm: DgmConfig = DgmConfig()
     ddr: DdrConfig = DdrConfig()
+    lightcl: LightclConfig = LightclConfig()
     board: BoardConfig = BoardConfig()
     reference: ReferenceConfig = ReferenceConfig()
     folder: Path = field(default=Path(), metadata={"internal": True})
@@ -224,6 +234,8 @@ class Config:
             del content["reference"]
         if self.learn.replay_at == "input":  # as before there was a choice
             del content["learn"]["replay_at"]
+        if self.lightcl == LightclConfig():  # as before it was there
+            del content["lightcl"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

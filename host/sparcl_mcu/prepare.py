@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import quantize
-from .config import RESNET18, Config, ConfigError, DataConfig, NetworkConfig
+from .config import RESNET18, Config, ConfigError, DataConfig, LightclConfig, NetworkConfig
 from .data import DataSet, Task, class_incremental, consecutive, load, named, pooled, recorded_incremental
 from .design import NETWORKS, freeze_until, mlp
 from .errors import SparclError
@@ -121,7 +121,13 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
 
 
 SLICES = 12  # of the largest sparse layer: its gradients are measured in so many parts, which bounds their memory
-_REPLAY = {"er": Replay.ER, "der": Replay.DER, "der++": Replay.DERPP, "ewc": Replay.EWC}
+_REPLAY = {
+    "er": Replay.ER,
+    "der": Replay.DER,
+    "der++": Replay.DERPP,
+    "ewc": Replay.EWC,
+    "lightcl": Replay.LIGHTCL,
+}
 
 
 def learn_settings(config: Config) -> LearnSettings:
@@ -185,6 +191,13 @@ def room(config: Config, network: Network) -> Room:
             _ = network.graph.border
         except GraphError as error:
             raise ConfigError(f'[learn] replay_at = "border": {error}') from None
+    light = settings.replay is Replay.LIGHTCL
+    if light and len(network.trainable()) < 2:
+        raise ConfigError(
+            '[learn] method = "lightcl" holds the outputs of layers that learn below the last one, but only the last '
+            "one learns; freeze until an earlier layer ([network] freeze_until)"
+        )
+    keep, most = light_shares(config.lightcl) if light else (0, 0)
     slots = 0
     for node in sparse if settings.sweeps else []:
         weights, per_block = network.weights[node.name], node.block.rows * node.block.cols
@@ -193,7 +206,7 @@ def room(config: Config, network: Network) -> Room:
     return Room(
         replay=0 if ewc else config.learn.replay,
         batch=config.learn.batch,
-        logits=settings.replay in (Replay.DER, Replay.DERPP),
+        logits=settings.replay in (Replay.DER, Replay.DERPP, Replay.LIGHTCL),
         tdm=moving,
         inter=settings.tdm_inter,
         dgm=settings.dgm_share > 0,
@@ -201,7 +214,14 @@ def room(config: Config, network: Network) -> Room:
         ddr=counted if settings.ddr_fraction else 0,
         latent=latent,
         ewc=ewc,
+        light_keep=keep,
+        light_most=most,
     )
+
+
+def light_shares(wanted: LightclConfig) -> tuple[int, int]:
+    """Room.light_keep and light_most."""
+    return _fraction(wanted.keep), _fraction(wanted.most)
 
 
 def _fraction(value: float) -> int:

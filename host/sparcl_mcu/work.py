@@ -11,7 +11,7 @@ from typing import Any
 
 from .learners.base import LearnSettings, Replay
 
-BUFFER_PASSES = {Replay.ER: 1, Replay.REPEAT: 1, Replay.DER: 1, Replay.DERPP: 2, Replay.EWC: 0}
+BUFFER_PASSES = {Replay.ER: 1, Replay.REPEAT: 1, Replay.DER: 1, Replay.DERPP: 2, Replay.EWC: 0, Replay.LIGHTCL: 1}
 COUNTED = ("macs_forward", "macs_input_grad", "macs_weight_grad", "macs_importance")
 
 

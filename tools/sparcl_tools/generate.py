@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import Node, size
+from sparcl_mcu.learners import lightcl
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.network import Network
 
 from .layout import Blocks, index_bytes, is_sparse, pack
 from .lower import kernel, lower
-from .plan import HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
+from .plan import ANCHORS_BYTES, HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
 
 if TYPE_CHECKING:
     import jinja2
@@ -36,9 +37,10 @@ class GenerateError(SparclError):
 
 def model_hash(network: Network, room: Room) -> int:
     """CRC-32 that identifies a network with its room; a board reports it in HELLO."""
-    *values, latent, ewc = (int(value) for value in vars(room).values())
+    *values, latent, ewc, keep, most = (int(value) for value in vars(room).values())
     crc = zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
-    for used, name in ((latent, b"latent"), (ewc, b"ewc")):  # other networks keep the hash they had before these
+    light = b"lightcl %d %d" % (keep, most)
+    for used, name in ((latent, b"latent"), (ewc, b"ewc"), (keep, light)):  # others keep the hash they had before these
         crc = zlib.crc32(name, crc) if used else crc
     return crc
 
@@ -64,10 +66,12 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
         "head_bytes": HEAD_BYTES,
         "layer_bytes": LAYER_BYTES,
         "window_bytes": WINDOW_BYTES,
+        "anchors_bytes": ANCHORS_BYTES,
         "program": program,
         "layers": [_layer(network, node, room) for node in network.weighted()],
         "windows": [_window(network, node) for node in network.graph.nodes if node.window],
         "scales": _scales(network),
+        "anchored": [_anchors(network, node, room, memory) for node in lightcl.anchored(network)],
         **_entry(network, room),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -119,6 +123,8 @@ def _check(network: Network, room: Room) -> None:
         raise GenerateError("every layer is frozen; leave at least the last one trainable")
     if room.logits and not room.replay:
         raise GenerateError("logits are kept with replayed samples, but the replay buffer holds 0 samples")
+    if room.light_keep and not lightcl.anchored(network):
+        raise GenerateError("LightCL holds layers that learn below the last one; leave one of them trainable")
     if room.latent and not room.replay:
         raise GenerateError("latents are what the replay buffer keeps, but it holds 0 samples")
     if (values := size(network.graph.shapes[room.entry(network.graph)])) > 65535:
@@ -181,6 +187,7 @@ def _layer(network: Network, node: Node, room: Room) -> dict[str, Any]:
         "columns": network.graph.fan_in(node),
         "slots": weights.slots,
         "positions": network.positions(node),
+        "anchored": room.light_keep > 0 and node in lightcl.anchored(network),
         "in_pass": node in network.graph.split(room.entry(network.graph))[1],
         "exponents": weights.exponents.tolist(),
         "kernel": kernel(network, node),
@@ -218,6 +225,24 @@ def _scales(network: Network) -> list[dict[str, Any]]:
         for scale, e in network.exponents.items()
         if not graph.scale_fixed(scale)
     ]
+
+
+def _anchors(network: Network, node: Node, room: Room, memory: MemoryPlan) -> dict[str, Any]:
+    """What the templates say about a layer that LightCL holds."""
+    graph = network.graph
+    height, width, channels = graph.shapes[node.name]
+    take, most = lightcl.limits(channels, room)
+    scale = graph.scales[node.name]
+    return {
+        "name": node.name,
+        "q": next(b.offset for b in memory.arena if b.name == f"{node.name}_q"),
+        "scale": "" if graph.scale_fixed(scale) else scale,
+        "exponent": network.exponents[scale],
+        "positions": height * width,
+        "channels": channels,
+        "take": take,
+        "most": most,
+    }
 
 
 def _array(values: Iterable[int]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sparcl_mcu import ops
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
+from sparcl_mcu.learners import lightcl
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
@@ -75,6 +76,7 @@ class _Lowering:
         self.graph = network.graph
         self.program = Program()
         self.entry = room.entry(self.graph)  # the tensor that forward starts at
+        self.anchored = [node.name for node in lightcl.anchored(network)] if room.light_keep else []
         self.parts: dict[str, list[str]] = {}  # by tensor: C names of sums (s_...) and errors (d_...) that meet in it
         self.sum_buffer: dict[str, str] = {}  # by C name of a sum: the buffer it lies in
         self.error_buffer: dict[str, str] = {}  # by tensor: the buffer its error lies in
@@ -214,9 +216,9 @@ class _Lowering:
 
     def _error(self, node: Node) -> None:
         """What meets in a layer's output becomes its error d_X."""
-        name, parts = node.name, self.parts[node.name]
+        name, parts, anchored = node.name, self.parts[node.name], node.name in self.anchored
         uses = [self.error_buffer[p[2:]] for p in parts if p.startswith("d_")]
-        if len(parts) == 1 and uses and not node.relu:
+        if len(parts) == 1 and uses and not node.relu and not anchored:
             self.error_buffer[name] = uses[0]
             self.program.learn.append(Step(f"{name} error", tuple(uses), (f"const scl_error d_{name} = {parts[0]};",)))
             return
@@ -231,6 +233,9 @@ class _Lowering:
             if part != sums[0]:
                 function = "scl_sum_join" if part.startswith("s_") else "scl_sum_join_error"
                 lines.append(f"{function}(&{sums[0]}, &{part});")
+        if anchored:
+            lines.append(f"scl_lightcl_hold(&anchors[{self.anchored.index(name)}], &s->head, a, lesson, &{sums[0]});")
+            uses.append(f"{name}_q")
         uses += [self.sum_buffer[s] for s in sums]
         positive = "NULL"
         if node.relu:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import size
+from sparcl_mcu.learners import lightcl
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
@@ -27,6 +28,7 @@ HEAD_BYTES = 76  # sizeof(scl_state)
 SCALE_BYTES = 12  # sizeof(scl_scale)
 WINDOW_BYTES = 16  # sizeof(scl_window)
 LAYER_BYTES = 48  # sizeof(scl_layer)
+ANCHORS_BYTES = 36  # sizeof(scl_anchors)
 ALIGN = 4
 
 
@@ -107,13 +109,14 @@ def plan_program(network: Network, program: Program, room: Room) -> MemoryPlan:
         state_bytes=state_bytes,
         arena_bytes=max(_aligned(b.offset + b.bytes) for b in arena),
         replay_bytes=sum(field.bytes for field in state if field.name.startswith("replay_")),
-        constant_bytes=_constants(network),
+        constant_bytes=_constants(network, room),
     )
 
 
-def _constants(network: Network) -> int:
+def _constants(network: Network, room: Room) -> int:
     """Flash for initial masters (or frozen weights), biases, indices, and what describes layers and their windows."""
     total = WINDOW_BYTES * sum(node.window is not None for node in network.graph.nodes)
+    total += ANCHORS_BYTES * len(lightcl.anchored(network)) if room.light_keep else 0
     for node in network.weighted():
         weights = network.weights[node.name]
         total += LAYER_BYTES + weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
@@ -162,6 +165,13 @@ def _members(network: Network, room: Room) -> list[_Member]:
             members.append(_Member(f"{node.name}_anchor", f"{node.name} anchors, int16", "int16_t", slots))
             members.append(_Member(f"{node.name}_held", f"{node.name} held by EWC, uint16", "uint16_t", slots))
             members.append(_Member(f"{node.name}_fresh", f"{node.name} to be held, uint16", "uint16_t", slots))
+    for node in lightcl.anchored(network) if room.light_keep else []:
+        name, (height, width, channels) = node.name, network.graph.shapes[node.name]
+        count = room.replay * lightcl.limits(channels, room)[1] * height * width
+        members.append(_Member(f"{name}_maps", f"{name} anchors, int8", "int8_t", count))
+        members.append(_Member(f"{name}_map_e", f"{name} anchors' exponents, int16", "int16_t", room.replay))
+        members.append(_Member(f"{name}_activity", f"{name} activity, uint32", "uint32_t", channels))
+        members.append(_Member(f"{name}_kept", f"{name} channels kept, bits", "uint8_t", -(-channels // 8)))
     for name, blocks in sparse.items():
         if room.tdm:
             width = 8 * index_bytes(network.weights[name], network.graph.node(name).block)
@@ -175,8 +185,9 @@ def _members(network: Network, room: Room) -> list[_Member]:
     for scale in network.exponents:
         if not network.graph.scale_fixed(scale):
             members.append(_Member(f"{scale}_scale", f"{scale} output exponent", "scl_scale", 1))
+    holder = "anchors" if room.light_keep else "replay buffer"
     if room.logits:  # one more row: of the new sample, until it is offered
-        members.append(_Member("replay_logits", "replay buffer, int16 logits", "int16_t", (room.replay + 1) * classes))
+        members.append(_Member("replay_logits", f"{holder}, int16 logits", "int16_t", (room.replay + 1) * classes))
     if room.slice:
         members.append(_Member("importance_sums", "importance window, int16", "int16_t", 2 * room.slice))
     if room.dgm:
@@ -184,8 +195,8 @@ def _members(network: Network, room: Room) -> list[_Member]:
     if room.replay:
         what = "latents" if room.latent else "inputs"
         count = room.replay * size(network.graph.shapes[room.entry(network.graph)])
-        members.append(_Member("replay_x", f"replay buffer, int8 {what}", "int8_t", count))
-        members.append(_Member("replay_y", "replay buffer, labels", "uint8_t", room.replay))
+        members.append(_Member("replay_x", f"{holder}, int8 {what}", "int8_t", count))
+        members.append(_Member("replay_y", f"{holder}, labels", "uint8_t", room.replay))
     if room.ddr:
         members.append(_Member("ddr_alive", "samples not removed, bits", "uint8_t", -(-room.ddr // 8)))
         members.append(_Member("ddr_wrong", "samples' counts, nibbles", "uint8_t", -(-room.ddr // 2)))

@@ -21,7 +21,7 @@ from .generate import model_hash
 from .plan import Field, plan
 
 MAGIC, VERSION = 0x534C4353, 3  # SCL_STATE_MAGIC, SCL_STATE_VERSION
-HEAD = struct.Struct("<9I4H5B3x")  # scl_state up to its config
+HEAD = struct.Struct("<9I4H6B2x")  # scl_state up to its config
 CONFIG = struct.Struct("<IBb6B5H2x")  # scl_config
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -52,11 +52,11 @@ def load(network: Network, room: Room, block: bytes) -> SimulatedLearner:
 
 def _learner(network: Network, room: Room, block: bytes, arrays: Arrays) -> SimulatedLearner:
     _, _, _, step, seen, position, samples, _, swept, *rest = HEAD.unpack_from(block)
-    epochs, epochs_done, removed, tasks_begun, task_open, gathered, remembered, event, _ = rest
+    epochs, epochs_done, removed, tasks_begun, task_open, gathered, remembered, event, _, anchored = rest
     learner = SimulatedLearner(network, room)
     settings = _settings(block)
     learner.reset(settings)
-    learner.step, learner.replay.seen = step, seen
+    learner.step, learner.replay.seen, learner.replay.anchored = step, seen, anchored
     learner.tasks_begun, learner.epoch, learner.gathered = tasks_begun, epochs_done, gathered
     learner.remembered = bool(remembered)
     bits = np.unpackbits(arrays["task_classes"], bitorder="little", count=network.classes)
@@ -136,6 +136,12 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
                 sparse.selected.ravel()[at] = bits
             else:
                 sparse.selected[:] = sparse.stored
+    for name, anchors in learner.anchors.items():
+        anchors.maps[:] = arrays[f"{name}_maps"].reshape(anchors.maps.shape)
+        anchors.exponents[:] = arrays[f"{name}_map_e"]
+        anchors.activity[:] = arrays[f"{name}_activity"]
+        bits = np.unpackbits(arrays[f"{name}_kept"], bitorder="little", count=len(anchors.kept))
+        anchors.kept[:] = bits
     for name, scale in learner.scales.items():
         if f"{name}_scale" in arrays:
             made = scale.exponent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,9 @@ def plan(
     batch: Annotated[int, typer.Option(min=1, max=255, help="Steps gathered before they are applied.")] = 1,
     replay_at: Annotated[ReplayAt, typer.Option(help="What the buffer holds, as [learn] replay_at.")] = ReplayAt.INPUT,
     ewc: Annotated[bool, typer.Option("--ewc", help="Room for EWC in the place of a replay buffer.")] = False,
+    lightcl: Annotated[
+        bool, typer.Option("--lightcl", help="Room for LightCL, with as many anchors as --replay says.")
+    ] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the arena over the steps into this SVG file.", show_default=False)
     ] = None,
@@ -47,12 +51,19 @@ def plan(
     """Print the memory plan of a network: state, arena, what sets the peak, and whether it fits the board."""
     from sparcl_tools.plan import plan as make_plan
 
+    from ..config import LightclConfig
     from ..learners.base import Room
     from ..network_file import load
+    from ..prepare import light_shares
 
     facts = find(board)
     net = load(network)
     room = Room(batch=batch, ewc=True) if ewc else Room(replay, batch, latent=replay_at is ReplayAt.BORDER)
+    if lightcl:
+        if ewc:
+            raise PlanError("a network has room for EWC or for LightCL; leave one of --ewc and --lightcl out")
+        keep, most = light_shares(LightclConfig())
+        room = replace(room, logits=True, light_keep=keep, light_most=most)
     memory = make_plan(net, room)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:

@@ -33,6 +33,7 @@ class Replay(IntEnum):
     DER = 2  # a drawn sample, by the distance of its logits to those it was stored with
     DERPP = 3  # one draw as DER, another as ER
     EWC = 4  # nothing; weights that earlier tasks need are held instead (online EWC)
+    LIGHTCL = 5  # one of the task's first samples, by the distance of its maps and logits to those before the task
 
 
 class Importance(IntEnum):
@@ -56,7 +57,7 @@ class LearnSettings:
     lr_exponent: int = -7  # -15 .. 0
     replay: Replay = Replay.ER
     alpha_shift: int = 5  # 0 .. 15: the logit term of DER and DER++ weighs 2**-alpha_shift (2 alpha / classes);
-    # EWC: its penalty weighs the learning rate times 2**(10 - alpha_shift)
+    # EWC: its penalty weighs the learning rate times 2**(10 - alpha_shift); LightCL: the distance to an anchor, as DER
     beta_shift: int = 0  # 0 .. 7: a drawn sample's cross entropy weighs 2**-beta_shift
     single_head_loss: bool = False  # a new sample's cross entropy is over its task's classes
     margin: int = 0  # > 0: a sample right by that many 1/32 in its logits is not learnt (margin skip), 0 .. 65535
@@ -114,6 +115,9 @@ class Room:
     ddr: int = 0  # samples of a task that DDR can follow, 0 .. 65535
     latent: bool = False  # the buffer keeps activations of the frozen border (Graph.border) in place of inputs
     ewc: bool = False  # EWC: an anchor and two counts of how much it is needed for every weight that learns
+    light_keep: int = 0  # LightCL: share of a layer's channels that each task wants kept, in 2**-16; 0: no LightCL.
+    # The buffer then holds its anchors, 1 .. 255, with logits
+    light_most: int = 0  # LightCL: share of a layer's channels kept at most
 
     def __post_init__(self) -> None:
         if self.batch > 1 and (self.tdm or self.dgm):
@@ -126,6 +130,15 @@ class Room:
                 "EWC holds every stored weight, update by update: it needs batch = 1, and masks that stay "
                 "(no TDM, no DGM)"
             )
+        if self.light_keep and not (1 <= self.replay <= 255 and self.logits):
+            raise LearnerError(f"LightCL has 1 .. 255 anchors with their logits, not {self.replay}; set [learn] replay")
+        if self.light_keep and (self.tdm or self.dgm or self.ewc):
+            raise LearnerError("LightCL needs masks that stay (no TDM, no DGM), and room for it alone (no EWC)")
+        if not 0 <= self.light_keep <= self.light_most < 1 << 16:
+            raise LearnerError(
+                f"LightCL keeps {self.light_keep} / 65536 of the channels a task, {self.light_most} / 65536 at most; "
+                "0 <= keep <= most < 65536 is needed; set [lightcl] keep and most"
+            )
 
     def entry(self, graph: Graph) -> str:
         """The tensor that the replay buffer keeps and that training passes start at. Raises GraphError."""
@@ -136,6 +149,7 @@ class Room:
         for missing, what in (
             (settings.replay in (Replay.DER, Replay.DERPP) and not self.logits, "logits in the replay buffer"),
             (settings.replay is Replay.EWC and not self.ewc, "EWC"),
+            (settings.replay is Replay.LIGHTCL and not self.light_keep, "LightCL"),
             (settings.importance is not Importance.OFF and not self.tdm, "masks that move (TDM)"),
             (settings.tdm_inter > self.inter, f"{settings.tdm_inter} / 65536 more blocks a layer (tdm_inter)"),
             (settings.dgm_share > 0 and not self.dgm, "a selection of blocks (DGM)"),

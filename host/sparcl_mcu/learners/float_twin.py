@@ -16,8 +16,8 @@ from .. import numerics as nx
 from .. import torch_backend as backend
 from ..graph import INPUT, Node
 from ..sparsity import block_sum, expand
-from . import ewc, masking
-from .base import Inputs, Labels
+from . import ewc, lightcl, masking
+from .base import Inputs, Labels, Room
 from .masks import SparseLayer
 from .step import Lesson, Slice, StepLearner, arg_max
 
@@ -41,6 +41,20 @@ class _Hold:
     def __init__(self, weight: Any) -> None:
         self.anchor = weight.detach().clone()
         self.held, self.fresh = (backend.torch().zeros_like(self.anchor) for _ in range(2))
+
+
+class _Anchors:
+    """LightCL, of one layer's outputs: as learners/lightcl.py, in real numbers and whole maps."""
+
+    def __init__(self, channels: int, room: Room) -> None:
+        self.take, self.most = lightcl.limits(channels, room)
+        self.kept = np.zeros(channels, np.bool_)
+        self.activity = np.zeros(channels)
+        self.maps: dict[int, Any] = {}  # by slot, (1, channels, height, width)
+
+    def open_task(self) -> None:
+        lightcl.keep(self.kept, self.activity, self.take, self.most)
+        self.activity[:] = 0
 
 
 class FloatTwin(StepLearner):
@@ -68,6 +82,9 @@ class FloatTwin(StepLearner):
         self._parameters = [p for layer in self._trainable for p in (layer.weight, layer.bias)]
         self._gathered = [torch.zeros_like(p) for p in self._parameters]  # of the open mini-batch
         self._holds = [_Hold(layer.weight) for layer in self._trainable] if self.room.ewc else []
+        anchored = lightcl.anchored(self.network) if self.room.light_keep else []
+        shapes = self.network.graph.shapes
+        self._anchors = {node.name: _Anchors(shapes[node.name][2], self.room) for node in anchored}
 
     def _unit(self, tensor: str) -> np.float32:
         """Of the values that `_enter` gives and `_forward` takes: the board's at the start."""
@@ -85,9 +102,13 @@ class FloatTwin(StepLearner):
 
     def _forward(self, x: NDArray[Any]) -> Any:
         """float32 (n, classes) of what `_enter_all` gave."""
+        return backend.logits(self.network.graph, self._run(x))
+
+    def _run(self, x: NDArray[Any]) -> dict[str, Any]:
+        """Every map from the entry on."""
         maps = self._maps(self.entry, x)
         backend.operate(self.above, maps, self._weighted)
-        return backend.logits(self.network.graph, maps)
+        return maps
 
     def _maps(self, tensor: str, x: NDArray[Any]) -> dict[str, Any]:
         values = backend.torch().from_numpy(x.astype(np.float32) * self._unit(tensor))
@@ -120,12 +141,16 @@ class FloatTwin(StepLearner):
 
     def _train(self, lesson: Lesson) -> tuple[NDArray[Any], bool]:
         torch = backend.torch()
-        z = self._forward(lesson.x[None])
+        maps = self._run(lesson.x[None])
+        z = backend.logits(self.network.graph, maps)
         logits: NDArray[Any] = z.detach().numpy()[0] * UNITS
+        if self.replay.anchors and lesson.logits is None and self._see(lesson, maps):
+            self.work["skipped"] += 1
+            return logits, False
         if 0 < lesson.margin <= logits[lesson.label] - np.delete(logits, lesson.label).max():
             self.work["skipped"] += 1
             return logits, False
-        gradients = torch.autograd.grad(self._loss(z, lesson), self._parameters)
+        gradients = torch.autograd.grad(self._loss(z, lesson) + self._held(lesson, maps), self._parameters)
         with torch.no_grad():
             for layer, gradient in zip(self._trainable, gradients[::2], strict=True):
                 if layer.learns is not None:
@@ -163,6 +188,39 @@ class FloatTwin(StepLearner):
                 hold.held.add_(hold.fresh).clamp_(max=1)
                 hold.fresh.zero_()
                 hold.anchor = layer.weight.detach().clone()
+
+    # ---- LightCL
+
+    def _open_anchors(self) -> None:
+        for anchors in self._anchors.values():
+            anchors.open_task()
+
+    def _look(self, x: NDArray[Any]) -> None:
+        self._note(self._run(x[None]))
+
+    def _note(self, maps: dict[str, Any]) -> None:
+        for name, anchors in self._anchors.items():
+            anchors.activity += maps[name][0].detach().abs().sum(dim=(1, 2)).numpy()
+
+    def _see(self, lesson: Lesson, maps: dict[str, Any]) -> bool:
+        """A new sample before it is learnt; True if it became an anchor instead."""
+        if self._noting:
+            self._note(maps)
+        if lesson.anchor is None:
+            return False
+        for name, anchors in self._anchors.items():
+            anchors.maps[lesson.anchor] = maps[name].detach()
+        return True
+
+    def _held(self, lesson: Lesson, maps: dict[str, Any]) -> Any:
+        """Half the squared distance of kept channels to the anchor's, weighted; 0 where nothing is held."""
+        if lesson.anchor is None:
+            return 0.0
+        distances = [
+            ((maps[name] - anchors.maps[lesson.anchor])[:, anchors.kept] ** 2).sum()
+            for name, anchors in self._anchors.items()
+        ]
+        return sum(distances) * 2.0 ** (-lesson.alpha_shift - 1)
 
     # ---- masks
 

@@ -17,9 +17,10 @@ from ..network import Weights
 from ..numerics import Ints
 from ..ops import activation, softmax_ce
 from ..sparsity import block_sum, expand
-from . import ewc, masking
+from . import ewc, lightcl, masking
 from .base import Inputs, Labels
 from .ewc import Hold
+from .lightcl import Anchors
 from .masks import SparseLayer
 from .step import Lesson, Slice, StepLearner, arg_max
 
@@ -105,6 +106,8 @@ class SimulatedLearner(StepLearner):
             name: _Layer.load(weights, sparse.get(name), self.room.ewc and name in learning)
             for name, weights in self.network.weights.items()
         }
+        held = lightcl.anchored(self.network) if self.room.light_keep else []
+        self.anchors = {node.name: Anchors.load(self.network, node, self.room) for node in held}
         self.scales = {
             scale: _Scale(
                 exponent,
@@ -175,11 +178,13 @@ class SimulatedLearner(StepLearner):
         z, trace = self._forward(lesson.x)
         error, e_error = nx.to_block_float(_loss_gradient(z, lesson), nx.LOSS_EXPONENT)
         skipped = 0 < lesson.margin <= z[lesson.label] - np.delete(z, lesson.label).max()
-        self.work["skipped"] += bool(skipped)
+        self.work["skipped"] += bool(skipped) or (lesson.anchor is not None and lesson.logits is None)
         learns = bool(error.any()) and not skipped
+        if self.replay.anchors and lesson.logits is None:
+            learns = self._see(lesson, trace, learns)
         if learns:
             rate = self.settings.lr_exponent - lesson.rate_shift
-            for node, d, e in self._backward(error[None, None], e_error, trace):
+            for node, d, e in self._backward(error[None, None], e_error, trace, lesson):
                 self._update(node, d, e, trace.maps[node.sources[0]], rate)
         for name, count in trace.saturated.items():
             scale = self.scales[self.network.graph.scales[name]]
@@ -189,15 +194,16 @@ class SimulatedLearner(StepLearner):
             scale.close()
         return z, learns
 
-    def _backward(self, error: Ints, e_error: int, trace: _Trace) -> Iterator[tuple[Node, Ints, int]]:
+    def _backward(self, error: Ints, e_error: int, trace: _Trace, lesson: Lesson) -> Iterator[tuple[Node, Ints, int]]:
         """From the last layer down: every trainable layer that has an error, the error (height, width, rows) and its
         exponent. The errors of a layer's inputs are computed before the layer is given, which may then change."""
         graph = self.network.graph
         parts = {graph.nodes[-1].name: [(error, e_error)]}
         for node in reversed(graph.nodes):
-            if node.name not in parts:
+            meeting = parts.get(node.name, []) + self._held(node, trace, lesson)
+            if not meeting:
                 continue
-            v, e = _join(parts[node.name])
+            v, e = _join(meeting)
             if node.relu:
                 v = np.where(trace.positive[node.name], v, 0)
             d, e = nx.to_block_float(v, e)
@@ -267,6 +273,38 @@ class SimulatedLearner(StepLearner):
             if layer.ewc:
                 layer.ewc.end_task(layer.masters)
 
+    # ---- LightCL
+
+    def _open_anchors(self) -> None:
+        for anchors in self.anchors.values():
+            anchors.open_task()
+
+    def _look(self, x: NDArray[np.int8]) -> None:
+        self._note(self._forward(x)[1])
+
+    def _note(self, trace: _Trace) -> None:
+        for name, anchors in self.anchors.items():
+            anchors.note(trace.maps[name])
+
+    def _see(self, lesson: Lesson, trace: _Trace, learns: bool) -> bool:
+        """A new sample before it is learnt, if it is: anchors are not."""
+        if self._noting:
+            self._note(trace)
+        if lesson.anchor is None:
+            return learns
+        for name, anchors in self.anchors.items():
+            anchors.put(lesson.anchor, trace.maps[name], self._exponent(name))
+        return False
+
+    def _held(self, node: Node, trace: _Trace, lesson: Lesson) -> list[tuple[Ints, int]]:
+        """The error that holds a layer's outputs to an anchor's, if there is one."""
+        anchors = self.anchors.get(node.name)
+        if anchors is None or lesson.anchor is None:
+            return []
+        e = self._exponent(node.name)
+        error = anchors.error(lesson.anchor, trace.maps[node.name], e)
+        return [(error, e - lesson.alpha_shift)] if error.any() else []
+
     # ---- masks
 
     def _clear(self, layer: SparseLayer) -> None:
@@ -278,7 +316,7 @@ class SimulatedLearner(StepLearner):
         if not error.any():
             return False
         node, into = part.layer.node, self.layers[part.layer.node.name]
-        for reached, d, e_d in self._backward(error[None, None], e_error, trace):
+        for reached, d, e_d in self._backward(error[None, None], e_error, trace, lesson):
             if reached is node:
                 operator = ops.OPERATORS[node.op]
                 assert isinstance(operator, ops.Weighted)
@@ -328,6 +366,8 @@ class SimulatedLearner(StepLearner):
             crc = zlib.crc32(layer.start.exponents.tobytes(), crc)
             if layer.ewc:
                 crc = zlib.crc32(layer.ewc.bytes(layer.start.mask, node.block), crc)
+            if node.name in self.anchors:
+                crc = zlib.crc32(self.anchors[node.name].bytes(), crc)
         for scale in self.scales.values():
             if not scale.fixed:
                 counters = np.array([scale.exponent, scale.saturated, scale.window], dtype="<i4")

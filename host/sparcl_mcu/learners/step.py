@@ -30,6 +30,7 @@ class Lesson:
     alpha_shift: int = 0  # the distance to them weighs 2**-alpha_shift
     rate_shift: int = 0  # the learning rate is this many bits lower
     margin: int = 0  # > 0: nothing is learnt when the label wins by so much
+    anchor: int | None = None  # LightCL: what a new sample becomes in place of being learnt, or a drawn one is held to
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class StepLearner(ABC):
         self.remembered = False
         self.epoch = 0
         values = size(self.network.graph.shapes[self.entry])
-        self.replay = ReplayBuffer(self.room.replay, values, self.network.classes, self.sample_type)
+        anchors = settings.replay is Replay.LIGHTCL
+        self.replay = ReplayBuffer(self.room.replay, values, self.network.classes, self.sample_type, anchors)
         self.removal = Removal(self.room.ddr)
         self.schedule = Schedule(0, 0)
         self.gathered = 0
@@ -85,6 +87,8 @@ class StepLearner(ABC):
         self._check_labels(y)
         for sample, label in zip(x, y, strict=True):
             at = self._enter(sample)
+            if self.replay.anchors:
+                self._look(at)
             self.replay.insert(at, int(label), self._logits(at), self.settings.seed)
             self.remembered = True
 
@@ -164,11 +168,18 @@ class StepLearner(ABC):
     def _observe(self, x: NDArray[Any], label: int, number: int) -> None:
         s = self.settings
         own = Lesson(x, label, self.task_classes if s.single_head_loss else None)
-        logits = self._pass(Lesson(x, label, own.classes, margin=s.margin))
+        replays = self.tasks_begun >= 2 or self.remembered
+        if self.replay.anchors and self.schedule.position == self.epoch == 0:
+            self._open_anchors()
+            self.replay.anchored = 0
+        anchor = self.replay.free_anchor if replays else None
+        logits = self._pass(Lesson(x, label, own.classes, margin=s.margin, anchor=anchor))
+        if anchor is not None:
+            self.replay.anchor(x, label, logits)
         if s.ddr_fraction:
             among = self.task_classes if s.ddr_within_task else None
             self.removal.note(number, arg_max(logits, among) != label)
-        if self.tasks_begun >= 2 or self.remembered:
+        if replays:
             for lesson in self._second_lessons(own):
                 self._pass(lesson)
         self._sweep(own)
@@ -190,14 +201,16 @@ class StepLearner(ABC):
             return []
         if kind is Replay.ER:
             return [self._drawn(Stream.FIRST_DRAW)]
-        first = [self._drawn(Stream.FIRST_DRAW, logits=True)]
+        first = [self._drawn(Stream.FIRST_DRAW, logits=True)]  # DER, DER++, LightCL
         return first + ([self._drawn(Stream.SECOND_DRAW)] if kind is Replay.DERPP else [])
 
     def _drawn(self, stream: Stream, logits: bool = False) -> Lesson:
         slot = self.replay.draw(stream, self.settings.seed, self.step)
         x, y = self.replay.x[slot], int(self.replay.y[slot])
         if logits:
-            return Lesson(x, y, logits=self.replay.logits[slot], alpha_shift=self.settings.alpha_shift)
+            anchor = slot if self.replay.anchors else None
+            logits_then = self.replay.logits[slot]
+            return Lesson(x, y, logits=logits_then, alpha_shift=self.settings.alpha_shift, anchor=anchor)
         return Lesson(x, y, rate_shift=self.settings.beta_shift)
 
     def _pass(self, lesson: Lesson) -> NDArray[Any]:
@@ -296,8 +309,17 @@ class StepLearner(ABC):
 
     @property
     def _noting(self) -> bool:
-        """EWC: it is noted what the open task needs, in its last epoch."""
-        return self.settings.replay is Replay.EWC and self.task is not None and self.epoch + 1 >= self.task.epochs
+        """EWC, LightCL: it is noted what the open task needs, or excites, in its last epoch."""
+        notes = self.settings.replay in (Replay.EWC, Replay.LIGHTCL)
+        return notes and self.task is not None and self.epoch + 1 >= self.task.epochs
+
+    @abstractmethod
+    def _open_anchors(self) -> None:
+        """LightCL: a task's first sample has come; channels that the last one excited are kept."""
+
+    @abstractmethod
+    def _look(self, x: NDArray[Any]) -> None:
+        """LightCL: note what a remembered sample excites, of what `_enter` gave."""
 
     @abstractmethod
     def _clear(self, layer: SparseLayer) -> None:

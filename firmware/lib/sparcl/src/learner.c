@@ -6,6 +6,7 @@
 #include "removal.h"
 #include "replay.h"
 #include "schedule.h"
+#include "sparcl/lightcl.h"
 #include "state.h"
 
 #define WATCH_STEPS 64u /* what updates do is counted in one step of so many */
@@ -13,8 +14,8 @@
 scl_err scl_config_check(const scl_model *model, const scl_config *c)
 {
     const bool valid = (c->lr_mantissa == 1 || c->lr_mantissa == 3) && c->lr_exponent >= -15 &&
-                       c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_EWC && c->alpha_shift <= 15 &&
-                       c->beta_shift <= 7 && c->single_head_loss <= 1 &&
+                       c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_LIGHTCL &&
+                       c->alpha_shift <= 15 && c->beta_shift <= 7 && c->single_head_loss <= 1 &&
                        c->importance <= SCL_IMPORTANCE_MAGNITUDE && c->ddr_within_task <= 1;
     if (!valid) {
         return SCL_ERR_CONFIG;
@@ -23,6 +24,7 @@ scl_err scl_config_check(const scl_model *model, const scl_config *c)
     const bool missing =
         (der && model->replay_logits_offset == 0) ||
         (c->replay == SCL_REPLAY_EWC && model->end_task == NULL) ||
+        (c->replay == SCL_REPLAY_LIGHTCL && model->lightcl == NULL) ||
         (c->importance != SCL_IMPORTANCE_OFF && !model->tdm) || c->tdm_inter > model->inter ||
         (c->dgm_share > 0 && model->learning_offset == 0) || (scl_sweeps(c) && model->slice == 0) ||
         (c->ddr_fraction > 0 && model->ddr == 0);
@@ -234,6 +236,9 @@ static void replay(scl_learner *learner, const int8_t *x, const scl_lesson *agai
         break;
     case SCL_REPLAY_EWC:
         break;
+    case SCL_REPLAY_LIGHTCL:
+        learner->model->lightcl->replay(learner);
+        break;
     default:
         replay_label(learner, SCL_STREAM_FIRST_DRAW);
         break;
@@ -251,13 +256,13 @@ static uint8_t learn(scl_learner *learner, const int8_t *x, const scl_lesson *le
     const uint8_t before = arg_max(model, logits, NULL);
     scl_watch watch = {0};
     scl_lesson once = *lesson;
-    scl_replay_keep_logits(learner, logits);
+    const bool anchor = scl_replay_see(learner, x, lesson->label, logits);
     if (config->ddr_fraction > 0) {
         const uint8_t *task = scl_member(learner, model->classes_offset);
         const uint8_t given = config->ddr_within_task ? arg_max(model, logits, task) : before;
         scl_removal_note(learner, number, given != lesson->label);
     }
-    once.nothing = is_easy(learner, logits, lesson->label);
+    once.nothing = anchor || is_easy(learner, logits, lesson->label);
     once.watch = learner->state->step % WATCH_STEPS == 0 ? &watch : NULL;
     scl_pass_learn(learner, x, &once);
     count->skipped += once.nothing;
@@ -325,7 +330,8 @@ scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label)
     }
     x = scl_pass_enter(learner, x);
     if (learner->model->replay_logits_offset != 0) {
-        scl_replay_keep_logits(learner, learner->model->forward(state, learner->arena, x, false));
+        (void)scl_replay_see(learner, x, label,
+                             learner->model->forward(state, learner->arena, x, false));
     }
     scl_replay_insert(learner, x, label);
     if (state->tasks_begun == 0) {

@@ -2,9 +2,10 @@
 
 #include <string.h>
 
+#include "sparcl/lightcl.h"
 #include "state.h"
 
-static scl_replay_slot slot_at(const scl_learner *learner, uint32_t slot)
+scl_replay_slot scl_replay_at(const scl_learner *learner, uint32_t slot)
 {
     const scl_model *model = learner->model;
     int16_t *logits = scl_member(learner, model->replay_logits_offset);
@@ -33,21 +34,24 @@ scl_replay_slot scl_replay_draw(const scl_learner *learner, uint32_t stream)
 {
     const scl_state *state = learner->state;
     const uint32_t h = scl_hash32(state->config.seed, stream, state->step, 0, 0);
-    return slot_at(learner, scl_pick(h, filled(learner)));
+    return scl_replay_at(learner, scl_pick(h, filled(learner)));
 }
 
 /* Behind the last slot. */
 static int16_t *kept_logits(const scl_learner *learner)
 {
-    return slot_at(learner, learner->model->replay_capacity).logits;
+    return scl_replay_at(learner, learner->model->replay_capacity).logits;
 }
 
-void scl_replay_keep_logits(const scl_learner *learner, const int16_t *logits)
+bool scl_replay_see(scl_learner *learner, const int8_t *x, uint8_t label, const int16_t *logits)
 {
+    const scl_model *model = learner->model;
     int16_t *kept = kept_logits(learner);
     if (kept != NULL) {
-        memcpy(kept, logits, learner->model->classes * sizeof *kept);
+        memcpy(kept, logits, model->classes * sizeof *kept);
     }
+    return learner->state->config.replay == SCL_REPLAY_LIGHTCL &&
+           model->lightcl->see(learner, x, label);
 }
 
 void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t label)
@@ -59,8 +63,8 @@ void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t labe
         const uint32_t h = scl_hash32(state->config.seed, SCL_STREAM_RESERVOIR, state->seen, 0, 0);
         chosen = scl_pick(h, state->seen + 1);
     }
-    if (chosen < model->replay_capacity) {
-        const scl_replay_slot slot = slot_at(learner, chosen);
+    if (chosen < model->replay_capacity && state->config.replay != SCL_REPLAY_LIGHTCL) {
+        const scl_replay_slot slot = scl_replay_at(learner, chosen);
         memcpy(slot.x, x, model->replay_values);
         *slot.y = label;
         if (slot.logits != NULL) {

@@ -18,10 +18,14 @@ bool scl_replays(const scl_learner *learner);
 /* The slot drawn with this stream in this step; scl_replays. */
 scl_replay_slot scl_replay_draw(const scl_learner *learner, uint32_t stream);
 
-/* Keep the logits of the new sample until it is offered; nothing without room for them. */
-void scl_replay_keep_logits(const scl_learner *learner, const int16_t *logits);
+/* Slot 0 .. B; slot B, of logits alone, is the new sample's. */
+scl_replay_slot scl_replay_at(const scl_learner *learner, uint32_t slot);
 
-/* Offer one sample, with the logits kept. */
+/* A new sample was forwarded: keep its logits until it is offered; nothing without room for them.
+ * True if it becomes an anchor of LightCL, which is not learnt. */
+bool scl_replay_see(scl_learner *learner, const int8_t *x, uint8_t label, const int16_t *logits);
+
+/* Offer one sample, with the logits kept; LightCL has taken what it wants already. */
 void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t label);
 
 #endif

@@ -34,11 +34,13 @@
 /* What a step learns beside its new sample, once there is something to replay
  * (docs/numerics.md, "One step"). */
 typedef enum scl_replay_kind {
-    SCL_REPLAY_ER = 0,     /* a drawn sample, by cross entropy */
-    SCL_REPLAY_REPEAT = 1, /* the new sample again: the control without replay */
-    SCL_REPLAY_DER = 2,    /* a drawn sample, towards the logits it was stored with */
-    SCL_REPLAY_DERPP = 3,  /* one draw as DER, another as ER */
-    SCL_REPLAY_EWC = 4,    /* nothing; weights that earlier tasks need are held (ewc.h) */
+    SCL_REPLAY_ER = 0,      /* a drawn sample, by cross entropy */
+    SCL_REPLAY_REPEAT = 1,  /* the new sample again: the control without replay */
+    SCL_REPLAY_DER = 2,     /* a drawn sample, towards the logits it was stored with */
+    SCL_REPLAY_DERPP = 3,   /* one draw as DER, another as ER */
+    SCL_REPLAY_EWC = 4,     /* nothing; weights that earlier tasks need are held (ewc.h) */
+    SCL_REPLAY_LIGHTCL = 5, /* one of the task's first samples, towards its maps and logits before
+                             * the task (lightcl.h) */
 } scl_replay_kind;
 
 /* How TDM ranks blocks (docs/numerics.md, "Masks that learn"). */
@@ -55,8 +57,9 @@ typedef struct scl_config {
     uint8_t lr_mantissa;      /* 1 or 3; learning rate = lr_mantissa * 2^lr_exponent a sample */
     int8_t lr_exponent;       /* -15 .. 0 */
     uint8_t replay;           /* a scl_replay_kind; DER, DER++: the model needs room for logits */
-    uint8_t alpha_shift;      /* 0 .. 15: DER's logit term weighs 2^-alpha_shift; EWC's penalty
-                               * the learning rate times 2^(10 - alpha_shift) */
+    uint8_t alpha_shift;      /* 0 .. 15: DER's logit term, and LightCL's distance, weigh
+                               * 2^-alpha_shift; EWC's penalty the learning rate times
+                               * 2^(10 - alpha_shift) */
     uint8_t beta_shift;       /* 0 .. 7: a drawn sample's cross entropy weighs 2^-beta_shift */
     uint8_t single_head_loss; /* 1: a new sample's cross entropy is over its task's classes */
     uint8_t importance;       /* a scl_importance; not OFF: TDM, the model needs room for it */
@@ -82,7 +85,7 @@ typedef struct scl_counters {
     uint32_t predictions;      /* samples classified by scl_predict */
     uint32_t training_passes;  /* forward passes that train, new and replayed samples */
     uint32_t backward_passes;  /* of those, passes whose loss gradient was not all zero */
-    uint32_t skipped;          /* new samples not learnt: right by the margin */
+    uint32_t skipped;          /* new samples not learnt: right by the margin, or anchors */
     uint32_t removed;          /* samples that DDR removed from their task */
     uint32_t events;           /* points of the schedule at which masks were looked at */
     uint64_t macs_forward;     /* multiply-accumulates, training forwards */
@@ -115,7 +118,8 @@ typedef struct scl_state {
     uint8_t remembered;   /* 1: samples were remembered before the first task */
     uint8_t event;        /* next event of the task, 0 .. SCL_EVENTS: all have been */
     uint8_t window_shift; /* k: a slice is measured for 2^k steps */
-    uint8_t reserved[3];
+    uint8_t anchored;     /* LightCL: anchors of the open task, 0 .. scl_model.replay_capacity */
+    uint8_t reserved[2];
     scl_config config;
 } scl_state;
 
@@ -147,6 +151,7 @@ typedef struct scl_lesson {
     uint8_t alpha_shift;        /* of the logit term */
     bool nothing;               /* the loss gradient counts as all zero */
     scl_rate rate;              /* of this pass */
+    uint16_t slot;              /* LightCL: the anchor that `logits` are from */
     const uint8_t *classes;     /* (classes) bits: those in the cross entropy; NULL: all */
     const int16_t *logits;      /* (classes) DER's logit term towards these; NULL: cross entropy */
     const scl_measure *measure; /* measure instead of learning; NULL: learn */
@@ -235,6 +240,7 @@ typedef struct scl_model {
     void (*measure)(struct scl_learner *learner, const int8_t *x, uint8_t label);
     void (*event)(struct scl_learner *learner);
     void (*remove)(struct scl_learner *learner);
+    const struct scl_lightcl *lightcl;
 } scl_model;
 
 /* A network bound to its memory. */
