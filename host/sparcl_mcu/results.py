@@ -77,6 +77,7 @@ def metrics_of(config: Config, tasks: Sequence[Task], outcomes: Outcomes, footpr
         "resumed": board.resumed,
         "samples_per_second": None if board.resumed else steps / sum(stage.seconds for stage in board.stages),
         "link_bytes": stats["link_bytes"],
+        "payload_over_wire": stats["link_payload_sent"] / stats["link_bytes_sent"],
         "flash_wear": None if board.resumed else _wear(stats, len(board.stages) * config.learn.epochs),
         "board": config.board.name,
         "seed": config.seed,
