@@ -48,7 +48,7 @@ class Journal:
         """Of a run that is over."""
         if run not in self._runs or self._runs[run]["stats"] is None:
             return None
-        return Outcome(self.stages(run), self._runs[run]["stats"], self._runs[run]["resumed"])
+        return Outcome(self.stages(run), self._runs[run]["stats"], self._runs[run].get("resumed", False))
 
     def _save(self) -> None:
         self._folder.write_json(FILE, self._runs)
