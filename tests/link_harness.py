@@ -96,8 +96,9 @@ class Board:
 
 def bad_line(board: Board, seed: int, share: float) -> FaultyLine:
     """A line that hurts about such a share of the frames, each way, in every way it can."""
-    part = share / 5
-    faults = Faults(flipped=part / 30, dropped=part, duplicated=part, cut=part, noise=part, swapped=part)
+    part = share / 7
+    names = ("dropped", "duplicated", "echoed", "mixed", "cut", "noise", "swapped")
+    faults = Faults(flipped=part / 30, **dict.fromkeys(names, part))
     return FaultyLine(board, faults, seed)
 
 

@@ -109,7 +109,7 @@ def test_every_fault_happens_as_often_as_asked_for():
     clean.write(b"".join(frames))
     assert clean.read(0) == b"".join(frames)
     assert clean.happened.total() == 0
-    for fault in ("dropped", "duplicated", "cut", "noise", "swapped"):
+    for fault in ("dropped", "duplicated", "echoed", "mixed", "cut", "noise", "swapped"):
         line = FaultyLine(Echo(), Faults(**{fault: 0.02}), 1)
         line.write(b"".join(frames))
         assert 50 < line.happened[fault] < 120, fault
@@ -136,6 +136,16 @@ def test_a_frame_is_overtaken_by_one_of_a_later_write():
     assert line.read(0) == b""
     assert line._line.data == b"three\0", "when nothing moves, nothing waits"
     assert (line.read(0), line.read(0)) == (b"", b"three\0")
+
+
+def test_a_frame_comes_again_behind_the_next_and_bytes_change_places():
+    line = FaultyLine(Echo(), Faults(echoed=1), 1)
+    line.write(b"one\0two\0three\0")
+    assert line._line.data == b"one\0two\0one\0three\0two\0"
+    line = FaultyLine(Echo(), Faults(mixed=1), 1)
+    line.write(b"12345678\0" * 20)
+    assert sorted(line._line.data) == sorted(b"12345678\0" * 20)
+    assert b"12345678\0" * 2 not in line._line.data
 
 
 def test_another_host_goes_on_where_the_line_was_cut():

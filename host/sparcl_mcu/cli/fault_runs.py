@@ -38,8 +38,10 @@ from ..quantize import InputScaling, to_integers
 from ..sparsity import top_blocks
 from .options import read
 
-BAD_LINE = Faults(flipped=1e-3, dropped=0.01, duplicated=0.01, swapped=0.01, stalled=0.002, unplugged=1e-4)
-RATES = ("flipped", "dropped", "duplicated", "swapped", "stalled", "unplugged")
+BAD_LINE = Faults(
+    flipped=1e-3, mixed=1e-3, dropped=0.01, duplicated=0.01, echoed=0.01, swapped=0.01, stalled=0.002, unplugged=1e-4
+)
+RATES = ("flipped", "mixed", "dropped", "duplicated", "echoed", "swapped", "stalled", "unplugged")
 SAMPLES, EXAM, EPOCHS = 60, 20, 2  # of a task: learnt, then asked for; times learnt
 EVERY = 50  # samples between two commits
 RUNS = {"native": 100, "qemu_m4": 10}

@@ -18,6 +18,8 @@ class Faults:
     flipped: float = 0.0
     dropped: float = 0.0
     duplicated: float = 0.0
+    echoed: float = 0.0  # comes once more behind the next frame that way
+    mixed: float = 0.0  # two bytes of it, side by side, change places
     cut: float = 0.0  # its end is missing, delimiter included
     noise: float = 0.0  # random bytes come before it
     swapped: float = 0.0  # with the next frame that way, whenever that comes; with none if nothing comes any more
@@ -80,7 +82,10 @@ class FaultyLine:
             if not way.held and self._happens("swapped"):
                 way.held = self._pass(frame)
             else:
-                arrives += self._pass(frame) + way.let_go()
+                passed = self._pass(frame)
+                arrives += passed + way.let_go()
+                if self._happens("echoed"):
+                    way.held = passed
         self._plugged()
         return arrives
 
@@ -97,6 +102,9 @@ class FaultyLine:
             return b""
         if self._happens("duplicated"):
             frame *= 2
+        if self._happens("mixed"):
+            at = self._random.randrange(len(frame))
+            frame = frame[:at] + frame[at : at + 2][::-1] + frame[at + 2 :]
         if self._happens("cut"):
             frame = frame[: self._random.randrange(len(frame))]
         if self._happens("noise"):
