@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -238,6 +239,31 @@ def test_nobody_at_the_url():
         url = f"socket://127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(BoardError, match=f"{url} cannot be opened: .*is the board running there"):
         open_serial(url, 115200)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_port_one_may_not_open_names_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool):
+    import grp
+
+    import serial
+
+    device = tmp_path / "ttyACM0"
+    device.touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise serial.SerialException(errno.EACCES, f"could not open port {device}: Permission denied")
+
+    def group(number: int) -> grp.struct_group:
+        assert number == device.stat().st_gid
+        if not known:
+            raise KeyError(number)
+        return grp.struct_group(("uucp", "x", number, []))
+
+    monkeypatch.setattr(serial, "serial_for_url", refuse)
+    monkeypatch.setattr(grp, "getgrgid", group)
+    named = "uucp" if known else str(device.stat().st_gid)
+    with pytest.raises(BoardError, match=rf"{device} cannot be opened: permission denied; .* -aG {named} \$USER"):
+        open_serial(str(device), 115200)
 
 
 def test_a_port_that_is_not_there():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
+from cobs import cobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ from helpers import SPARCL_ROOM, random_network
 from programs import need
 from sparcl_mcu import network_file, state_file
 from sparcl_mcu.cli import fuzzing
-from sparcl_mcu.link.frames import OVERHEAD, Splitter, decode, encode
+from sparcl_mcu.link.frames import Frame, Splitter, decode, encode
 from sparcl_mcu.link.messages import Hello, LayerInfo, LinkError, Stats, StoreInfo
 from sparcl_mcu.network import NetworkError
 from sparcl_mcu.state_file import StateFileError
@@ -35,13 +37,33 @@ def test_the_c_withstands_what_a_fuzzer_thinks_of(tmp_path: Path, target: str):
     assert min(done.counts.values()) > 1000, done.counts
 
 
-@given(st.binary(max_size=600))
-def test_any_bytes_are_a_frame_or_none(data: bytes):
-    for piece in Splitter().feed(data + b"\0"):
-        frame = decode(piece)
-        if frame:
-            assert encode(*frame)[:-1] == piece
-            assert len(frame.payload) <= len(piece) - OVERHEAD
+FRAMES = st.builds(Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=600))
+
+
+@given(FRAMES, st.data())
+def test_a_frame_arrives_whole_or_not_at_all(frame: Frame, data: st.DataObject):
+    wire = encode(*frame)
+    assert [decode(piece) for piece in Splitter().feed(wire)] == [frame]
+    at, flipped = data.draw(st.integers(0, len(wire) - 2)), data.draw(st.integers(1, 255))
+    changed = wire[:at] + bytes([wire[at] ^ flipped]) + wire[at + 1 :]
+    inserted = wire[:at] + bytes([flipped]) + wire[at:]
+    for damaged in (changed, inserted, wire[:at] + wire[at + 1 :], wire[:at] + b"\0"):
+        assert not any(decode(piece) for piece in Splitter().feed(damaged))
+
+
+@given(st.integers(1, 255), st.lists(st.integers(1, 255), min_size=248, max_size=248))
+def test_stuffing_that_no_encoder_sends_is_the_same_frame_or_none(kind: int, payload: list[int]):
+    """After a last run of 254 bytes COBS may end at once, or with an empty piece."""
+    wires = (encode(kind, seq, bytes(payload)) for seq in range(1, 256))
+    wire = next(wire for wire in wires if wire[0] == 0xFF and len(wire) == 256)[:-1]  # no zero in the CRC either
+    assert decode(wire) == decode(wire + b"\1") == Frame(kind, wire[2], bytes(payload))
+    assert decode(wire + b"\1\1") is None, "one zero byte more"
+    assert decode(wire + b"\2") is None, "a piece cut short"
+
+
+@pytest.mark.parametrize("body", [b"", b"\1", b"\0"])
+def test_a_right_crc_over_too_little_is_no_frame(body: bytes):
+    assert decode(cobs.encode(body + zlib.crc32(body).to_bytes(4, "little"))) is None
 
 
 @given(st.lists(st.binary(max_size=40), max_size=20))
@@ -64,7 +86,7 @@ def test_any_reply_is_read_or_refused(body: bytes):
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
+def test_any_network_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
     folder = tmp_path_factory.getbasetemp()
     whole = folder / "whole.sparcl"
     if not whole.exists():
@@ -74,11 +96,52 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     damaged = folder / "damaged.sparcl"
     damaged.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    for read, error in ((network_file.load, NetworkError), (state_file.load, StateFileError)):
-        try:
-            read(damaged)
-        except error as refusal:
-            assert str(damaged) in str(refusal)  # noqa: PT017
+    try:
+        network_file.load(damaged)
+    except NetworkError as refusal:
+        assert str(damaged) in str(refusal)  # noqa: PT017
+
+
+STATE = state_file.HEAD.pack(state_file.MAGIC, 3, 0xABCD) + bytes(range(200))
+
+
+@given(data=st.data())
+def test_a_state_file_with_a_bit_flipped_or_cut_short_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    file, state = tmp_path_factory.getbasetemp() / "learned.state", STATE
+    state_file.save(file, state)
+    whole = file.read_bytes()
+    assert state_file.load(file, 0xABCD) == state
+    bit = data.draw(st.integers(0, 8 * len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[bit // 8] ^= 1 << bit % 8
+    for damaged in (bytes(flipped), whole[: data.draw(st.integers(0, len(whole) - 1))]):
+        file.write_bytes(damaged)
+        with pytest.raises(StateFileError, match=rf"{file} is damaged or cut short"):
+            state_file.load(file, 0xABCD)
+
+
+@given(data=st.data())
+def test_a_state_file_whose_crc_was_repaired_is_judged_by_its_head(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    file, state = tmp_path_factory.getbasetemp() / "repaired.state", bytearray(STATE)
+    bit = data.draw(st.integers(0, 8 * len(state) - 1) | st.integers(0, 8 * state_file.HEAD.size - 1))
+    state[bit // 8] ^= 1 << bit % 8
+    length = data.draw(st.sampled_from([0, 4, state_file.HEAD.size - 1, state_file.HEAD.size, len(state)]))
+    state_file.save(file, bytes(state[:length]))
+    if length < state_file.HEAD.size:
+        expected = "is damaged or cut short"
+    elif bit < 32:
+        expected = "is no state of a board"
+    elif 64 <= bit < 96:
+        expected = f"is a state of model {0xABCD ^ 1 << bit - 64:08x}, but the board has 0000abcd"
+    else:  # the layout version and what the block holds are for the board to judge, or for state_block
+        assert state_file.load(file, 0xABCD) == state[:length]
+        return
+    with pytest.raises(StateFileError, match=f"{file} {expected}"):
+        state_file.load(file, 0xABCD)
 
 
 @settings(max_examples=60)

@@ -13,10 +13,20 @@ import pytest
 
 from link_harness import ALL, Board, Record, classes_of, samples
 from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, TaskInfo
+from sparcl_mcu.link import client as client_module
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.frames import Frame, Splitter, decode, encode
 from sparcl_mcu.link.log import LinkLog
-from sparcl_mcu.link.messages import RUNTIME_VERSION, Hello, Kind, LayerInfo, LinkError
+from sparcl_mcu.link.messages import (
+    PROTOCOL_VERSION,
+    RUNTIME_VERSION,
+    STATE_LIMIT,
+    Hello,
+    Kind,
+    LayerInfo,
+    LinkError,
+    Status,
+)
 
 TIMEOUT = 0.4
 # every member another value, so that no two can be swapped unnoticed
@@ -58,7 +68,9 @@ class Scripted:
         pass
 
 
-def hello_reply(frame: Frame, *, protocol: int = 4, runtime: int = RUNTIME_VERSION, window: int = 4) -> bytes:
+def hello_reply(
+    frame: Frame, *, protocol: int = PROTOCOL_VERSION, runtime: int = RUNTIME_VERSION, window: int = 4
+) -> bytes:
     head = frame.payload + struct.pack("<HB", protocol, 1)
     body = struct.pack("<HIIHHHBHIIIIHHBIIBII", runtime, 0, 0xABCD, 2, 3, 10, window, 7, *[0] * 12) + b"scripted"
     return encode(frame.kind | 0x80, frame.seq, b"\0" + head + body)
@@ -211,11 +223,80 @@ def test_a_line_that_never_lets_a_frame_through_is_given_up():
         Client(board, timeout=0.05).state_hash()
 
 
+@pytest.mark.parametrize("deaf_to", [Kind.HELLO, Kind.STATE_HASH])
+@pytest.mark.parametrize("chatter", [encode(Kind.NAK, 0, b"\4\x80"), encode(Kind.PREDICT | 0x80, 99, b"\0\1")], ids=len)
+def test_frames_that_answer_nothing_are_not_listened_to_for_ever(deaf_to: Kind, chatter: bytes):
+    class Chatty(Scripted):
+        def read(self, timeout: float) -> bytes:
+            time.sleep(timeout / 10)
+            return super().read(0) or chatter
+
+    board = Chatty(lambda frame: b"" if frame.kind == deaf_to else polite(frame))
+    start = time.monotonic()
+    with pytest.raises(
+        LinkError, match=rf"for 0\.25 s none has answered {deaf_to.name}: .*switch the board off and on"
+    ):
+        Client(board, timeout=0.02).state_hash()
+    assert 0.25 < time.monotonic() - start < 2
+
+
+def test_samples_of_an_earlier_host_are_waited_for():
+    """A board works for nearly a time-out on each of ten samples before it comes to this host's HELLO."""
+    stale = [encode(Kind.OBSERVE | 0x80, seq, b"\0\1") for seq in range(10)]
+    board = Scripted(polite, delay=0.9 * 0.05)
+    board._queue = stale
+    assert Client(board, timeout=0.05).hello().board == "scripted"
+
+
+@pytest.mark.parametrize("length", [0, 2, 3, 19, 21, 22])
+def test_counts_of_another_length_are_not_taken(length: int):
+    def answer(frame: Frame) -> bytes:
+        return polite(frame) if frame.kind == Kind.HELLO else encode(frame.kind | 0x80, frame.seq, bytes(1 + length))
+
+    with pytest.raises(LinkError, match=f"answered BUFFER with {length} bytes"):
+        Client(Scripted(answer)).buffer()
+
+
+def keeper(pieces: int, slot_bytes: int | None) -> Callable[[Frame], bytes]:
+    """A board with a state of so many whole pieces, or endless, and a store of such slots, or none."""
+
+    def answer(frame: Frame) -> bytes:
+        if frame.kind == Kind.HELLO:
+            return hello_reply(frame)
+        if frame.kind == Kind.STORE:
+            body = bytes([Status.STORE & 0xFF]) if slot_bytes is None else b"\0" + struct.pack("<9I", *[slot_bytes] * 9)
+        else:
+            (piece,) = struct.unpack("<H", frame.payload)
+            body = b"\0" + (bytes([piece & 0xFF]) * 64 if piece < pieces else b"")
+        return encode(frame.kind | 0x80, frame.seq, body)
+
+    return answer
+
+
+@pytest.mark.parametrize("slot_bytes", [None, 4096])
+def test_a_state_without_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch, slot_bytes: int | None):
+    if slot_bytes is None:
+        monkeypatch.setattr(client_module, "STATE_LIMIT", 8192)
+    limit = slot_bytes or 8192
+    assert len(Client(Scripted(keeper(limit // 64 - 1, slot_bytes))).read_state()) == limit - 64
+    board = Scripted(keeper(1 << 16, slot_bytes))
+    with pytest.raises(LinkError, match=f"goes on sending its state behind {limit} bytes.*upload the firmware again"):
+        Client(board).read_state()
+    assert len(board.received) == 2 + limit // 64
+
+
+def test_no_state_is_longer_than_its_pieces_have_names():
+    assert STATE_LIMIT == 64 * 65536
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (lambda f: hello_reply(f, protocol=7), "speaks link protocol 7, this host 4"),
-        (lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"), "speaks link protocol 1, this host 4"),
+        (lambda f: hello_reply(f, protocol=7), f"speaks link protocol 7, this host {PROTOCOL_VERSION}"),
+        (
+            lambda f: encode(f.kind | 0x80, f.seq, b"\0" + f.payload + b"\1\0"),
+            f"speaks link protocol 1, this host {PROTOCOL_VERSION}",
+        ),
         (
             lambda f: hello_reply(f, runtime=9),
             f"runs version 9 of the C runtime, this host knows {RUNTIME_VERSION}",
@@ -236,7 +317,7 @@ def test_an_answer_to_another_host_is_not_taken():
         stale = frame._replace(payload=b"\0\0\0\0")
         return hello_reply(stale, protocol=99) + hello_reply(frame)
 
-    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == 4
+    assert Client(Scripted(reply), timeout=TIMEOUT).hello().protocol_version == PROTOCOL_VERSION
 
 
 def test_the_board_refuses_and_the_conversation_goes_on():
@@ -329,4 +410,4 @@ def test_an_interruption_leaves_the_client_usable():
 
 def test_hello_of_another_length_is_not_read():
     with pytest.raises(LinkError, match="at least 64"):
-        Hello.unpack(struct.pack("<IH", 1, 4))
+        Hello.unpack(struct.pack("<IH", 1, PROTOCOL_VERSION))

@@ -19,7 +19,7 @@ class MinimalClient:
         hello = self.ask(0x01, b"\x01\x02\x03\x04")
         fields = struct.unpack_from("<IHBHIIHHHBHIIIIHHBIIBII", hello)
         assert fields[0] == 0x04030201
-        assert fields[1] == 4, "another protocol version"
+        assert fields[1] == 5, "another protocol version"
         self.seq, self.inputs = fields[2], fields[6]
 
     def stuff(self, raw):

@@ -131,21 +131,25 @@ def test_what_was_heard_is_worth_nothing_later(program: Path, flash: Path):
     changing = [f for f in frames if f.kind in (Kind.RESET, Kind.BEGIN_TASK, Kind.OBSERVE, Kind.END_TASK)]
     assert len(changing) == 43
 
-    def replay(on: Board, hello: int) -> None:
-        """The same bytes in order, after a HELLO like the one heard, and with fitting sequence numbers."""
-        assert on.ask(encode(Kind.HELLO, hello, frames[0].payload)).payload[:1] == b"\0"
+    def replay(on: Board, hello: int, token: bytes) -> None:
+        """The same bytes in order, after a HELLO, and with fitting sequence numbers."""
+        assert on.ask(encode(Kind.HELLO, hello, token)).payload[:1] == b"\0"
         for at, frame in enumerate(changing):
             answer = on.ask(encode(frame.kind, hello + 1 + at & 0xFF, frame.payload))
             assert answer.payload == struct.pack("b", Status.LOCKED)
 
-    replay(board, 0)
-    replay(board, 7)
+    for frame in frames:  # all of it once more, HELLO too: a conversation that is under way
+        answer = board.ask(encode(frame.kind, frame.seq, frame.payload))
+        assert answer.kind in (frame.kind | 0x80, Kind.NAK)
+    assert board.ask(encode(Kind.STATE_HASH, frames[-1].seq + 1 & 0xFF)).payload == struct.pack("<bI", 0, taught)
+    replay(board, 0, b"mine")
+    replay(board, 7, b"more")
     assert Client(board, timeout=5).state_hash() == taught
     board.process.kill()
     board.process.communicate()
     for _ in range(2):  # the counter survives a reset: each power-on is another boot
         again = Board(program=program, arguments=[flash])
-        replay(again, 0)
+        replay(again, 0, frames[0].payload)
         assert Client(again, timeout=5).state_hash() == taught
         again.process.kill()
         again.process.communicate()
@@ -157,13 +161,13 @@ def test_a_code_is_for_one_kind_one_place_and_one_payload(program: Path, flash: 
     assert (hello.locked, hello.boot, hello.conversation) == (1, 1, 1)
     again = Hello.unpack(board.ask(encode(Kind.HELLO, 0, b"abcd")).payload[1:])
     assert again.conversation == 1, "the same HELLO again"
-    code, reset = seal(KEY, hello.boot, hello.conversation), packed(LearnSettings())
+    code, reset = seal(KEY, hello.boot, hello.conversation, hello.model_hash), packed(LearnSettings())
     wrong = [
         reset + code(Kind.RESET, 2, reset),  # of the next place
         reset + code(Kind.OBSERVE, 2, reset),
         reset + code(Kind.RESET, 3, reset[:-1] + b"\1"),
-        reset + seal(KEY, hello.boot + 1, 1)(Kind.RESET, 4, reset),
-        reset + seal(KEY, hello.boot, 2)(Kind.RESET, 5, reset),
+        reset + seal(KEY, hello.boot + 1, 1, hello.model_hash)(Kind.RESET, 4, reset),
+        reset + seal(KEY, hello.boot, 2, hello.model_hash)(Kind.RESET, 5, reset),
         reset + code(Kind.RESET, 6, reset)[:-1] + b"\0",
         reset,
         b"",
@@ -177,6 +181,13 @@ def test_a_code_is_for_one_kind_one_place_and_one_payload(program: Path, flash: 
         [(speed, Status.LOCKED), (speed + code(Kind.SPEED, place + 2, speed), Status.ARG)], place + 1
     ):
         assert board.ask(encode(Kind.SPEED, at, payload)).payload == struct.pack("b", status)
+    first, at = bytes(2), place + 3
+    owners = encode(Kind.READ_STATE, at, first + code(Kind.READ_STATE, at, first))
+    told = board.ask(owners)
+    assert told.payload[:1] == b"\0"
+    for stranger in (encode(Kind.PREDICT, at, X[0].tobytes()), encode(Kind.READ_STATE, at, first)):
+        assert board.ask(stranger).kind == Kind.NAK, "a kept reply is for who has the key"
+    assert board.ask(owners).payload == told.payload
     board.close()
 
 

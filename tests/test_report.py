@@ -23,6 +23,8 @@ WORK = {
     "macs_weight_grad": 810,
     "macs_importance": 100,
     "link_bytes": 4321,
+    "link_bytes_sent": 4000,
+    "link_payload_sent": 3600,
 }
 LOSES_TASK_0 = 3  # test samples of task 0 forgotten in the last stage
 

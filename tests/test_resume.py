@@ -110,6 +110,8 @@ def test_stopped_anywhere_a_run_ends_as_if_nothing_had_happened(
     expected = teach(simulated, STREAM, settings, epochs=EPOCHS, on_progress=lambda done, total: None)
     outcome = go(teach, settings, program, RunFolder(tmp_path), seed)
     assert summary(outcome) == summary(expected)
+    assert outcome.resumed
+    assert not expected.resumed
     assert outcome.stats["steps"] == expected.stats["steps"], "counters come back with the state"
     assert outcome.stats["macs_forward"] == expected.stats["macs_forward"]
 
@@ -136,9 +138,10 @@ def test_the_journal_forgets_what_was_reset(tmp_path: Path):
     result = StageResult(0, (0.5,), (0.25,), (np.array([1, 2], np.uint8),), 7, 1.5, (1.0,))
     journal.stage("run", result)
     assert Journal(folder).outcome("run") is None
-    journal.end("run", Outcome((result,), {"steps": 3}))
+    journal.end("run", Outcome((result,), {"steps": 3}, resumed=True))
     again = Journal(folder).outcome("run")
     assert summary(again) == summary(Outcome((result,), {}))
     assert again.stats == {"steps": 3}
+    assert again.resumed
     journal.begin("run")
     assert Journal(folder).stages("run") == ()

@@ -22,12 +22,15 @@ BEGIN = struct.pack("<IH", TASK.samples, TASK.epochs) + bitmap(TASK.classes)
 class Talk:
     """Raw frames to a board, in step."""
 
+    conversations = 0
+
     def __init__(self, board: Board) -> None:
         self.board = board
         self.hello()
 
     def hello(self) -> None:
-        self.board.ask(encode(Kind.HELLO, 0, b"1234"))
+        Talk.conversations += 1
+        self.board.ask(encode(Kind.HELLO, 0, struct.pack("<I", Talk.conversations)))
         self.seq = 1
 
     def done(self, kind: int, payload: bytes = b"") -> bytes:
@@ -228,14 +231,39 @@ def test_a_sample_is_classified_among_the_classes_asked_for(talk):
 def test_hello_resets_the_numbers_and_nothing_learnt(talk):
     talk.observe(0)
     before = talk.hash()
-    for seq in (0, 9, 200, 255):
+    for seq in (0, 9, 200, 255):  # the same HELLO, nothing in between
         answer = talk.board.ask(encode(Kind.HELLO, seq, b"abcd"))
         assert answer.seq == seq
-        assert answer.payload[:8] == b"\0abcd\4\0" + bytes([seq + 1 & 0xFF])
+        assert answer.payload[:8] == b"\0abcd\5\0" + bytes([seq + 1 & 0xFF])
     talk.seq = 0
     # an old number is forgotten: not a repetition any more
     assert talk.board.ask(encode(Kind.OBSERVE, 250, sample(1))).kind == Kind.NAK
     assert talk.hash() == before
+
+
+def test_a_late_copy_of_hello_turns_no_number_back(talk):
+    token = struct.pack("<I", Talk.conversations)
+    talk.observe(0)
+    talk.observe(1)
+    before, steps = talk.hash(), talk.stats().steps
+    assert talk.board.ask(encode(Kind.HELLO, 0, token)).payload[1:5] == token, "answered as any repetition"
+    assert talk.board.ask(encode(Kind.OBSERVE, 3, sample(0))).payload[:1] == b"\0", "an old one, answered again"
+    assert (talk.hash(), talk.stats().steps) == (before, steps)
+
+
+def test_half_a_state_is_not_told_and_not_left_behind(talk):
+    """What was asked before the first piece came is not answered from what the piece made of the learner."""
+    talk.observe(0)
+    asked = {talk.seq: encode(Kind.LAYER, talk.seq, b"\2")}
+    assert talk.done(Kind.LAYER, b"\2")[:1] == b"\0"
+    first = talk.done(Kind.READ_STATE, bytes(2))[1:]
+    assert talk.done(Kind.WRITE_STATE, bytes(2) + first) == b"\0"
+    for wire in asked.values():
+        answer = talk.board.ask(wire)
+        assert (answer.kind, answer.payload) == (Kind.LAYER | 0x80, struct.pack("<b", Status.STATE))
+    talk.hello()  # another host: whoever wrote the piece is gone
+    assert talk.done(Kind.STATE_HASH)[:1] == b"\0"
+    assert talk.stats().steps == 0
 
 
 def test_instructions_are_summed_over_the_wrap():

@@ -70,10 +70,15 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A learner's whole run: its stages and its work (`Learner.stats`)."""
+    """A learner's whole run: its stages and its work (`Learner.stats`).
+
+    resumed: it was stopped on its way and gone on with; then `seconds` of the stage it was stopped in, and what `stats`
+    counts since power-on, lack what was before.
+    """
 
     stages: tuple[StageResult, ...]
     stats: dict[str, int]
+    resumed: bool = False
 
     @property
     def accuracy(self) -> Matrix:
@@ -223,7 +228,7 @@ def _run(
         )
         results.append(result)
         on_stage(result)
-    return Outcome(tuple(results), learner.stats())
+    return Outcome(tuple(results), learner.stats(), begun is not None)
 
 
 @dataclass(frozen=True)

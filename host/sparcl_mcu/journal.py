@@ -33,7 +33,7 @@ class Journal:
 
     def end(self, run: str, outcome: Outcome) -> None:
         """The run is over."""
-        self._runs[run]["stats"] = outcome.stats
+        self._runs[run] |= {"stats": outcome.stats, "resumed": outcome.resumed}
         self._save()
 
     def has_begun(self, run: str) -> bool:
@@ -48,7 +48,7 @@ class Journal:
         """Of a run that is over."""
         if run not in self._runs or self._runs[run]["stats"] is None:
             return None
-        return Outcome(self.stages(run), self._runs[run]["stats"])
+        return Outcome(self.stages(run), self._runs[run]["stats"], self._runs[run]["resumed"])
 
     def _save(self) -> None:
         self._folder.write_json(FILE, self._runs)

@@ -40,7 +40,11 @@ class Footprint:
 
 
 def metrics_of(config: Config, tasks: Sequence[Task], outcomes: Outcomes, footprint: Footprint) -> dict[str, Any]:
-    """metrics.json: accuracies are fractions of the test samples, means over tasks; null where nothing is known."""
+    """metrics.json: accuracies are fractions of the test samples, means over tasks; null where nothing is known.
+
+    resumed: the run with replay was stopped and gone on with, and what it took before that is not known: then
+    samples_per_second and flash_wear are null.
+    """
     board, stats = outcomes.replay, outcomes.replay.stats
     r, last = board.accuracy, board.stages[-1]
     steps = stats["steps"]
@@ -70,9 +74,11 @@ def metrics_of(config: Config, tasks: Sequence[Task], outcomes: Outcomes, footpr
         "replay_bytes": footprint.replay_bytes,
         "instructions_per_step": stats["instructions"] / steps if stats.get("instructions") else None,
         "macs_per_step": macs / steps,
-        "samples_per_second": steps / sum(stage.seconds for stage in board.stages),
+        "resumed": board.resumed,
+        "samples_per_second": None if board.resumed else steps / sum(stage.seconds for stage in board.stages),
         "link_bytes": stats["link_bytes"],
-        "flash_wear": _wear(stats, len(board.stages) * config.learn.epochs),
+        "payload_over_wire": stats["link_payload_sent"] / stats["link_bytes_sent"],
+        "flash_wear": None if board.resumed else _wear(stats, len(board.stages) * config.learn.epochs),
         "board": config.board.name,
         "seed": config.seed,
         "config_hash": config.hash,

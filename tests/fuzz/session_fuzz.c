@@ -61,7 +61,7 @@ static void give(const uint8_t *wire, size_t n)
 {
     static scl_model_state before;
     const scl_link_counters link = session.link;
-    const uint32_t sum = received(), written = session.written;
+    const uint32_t sum = received(), written = session.written, every = store.every;
     uint32_t most = 0; /* frames that may have ended */
     for (size_t i = 0; i < n; i++) {
         most += wire[i] == 0;
@@ -72,8 +72,8 @@ static void give(const uint8_t *wire, size_t n)
         finding("more frames are counted than came");
     }
     /* The last piece of a state that is refused starts the board anew. */
-    if (session.link.frames_ok == link.frames_ok && written == 0 &&
-        memcmp(&before, &state, sizeof state) != 0) {
+    if (session.link.frames_ok == link.frames_ok &&
+        ((written == 0 && memcmp(&before, &state, sizeof state) != 0) || store.every != every)) {
         finding("the state changed, though nothing was acted on");
     }
     acted += session.link.frames_ok - link.frames_ok;
@@ -104,10 +104,11 @@ static void send(uint8_t kind, uint8_t seq, const uint8_t *payload, size_t n)
 
 static void hello(void)
 {
-    const uint8_t token[4] = {1, 2, 3, 4}, end = 0;
+    const uint32_t other = ~session.token; /* a conversation of its own */
+    const uint8_t *token = (const uint8_t *)&other, end = 0;
     last_kind = 0;
     give(&end, 1); /* ends whatever came before */
-    send(SCL_MSG_HELLO, 9, token, sizeof token);
+    send(SCL_MSG_HELLO, 9, token, sizeof other);
     if (last_kind != (SCL_MSG_HELLO | SCL_REPLY)) {
         finding("HELLO is not answered");
     }

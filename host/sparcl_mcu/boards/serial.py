@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Any
 
 from . import boot_loader
@@ -88,13 +89,26 @@ class SerialStream:
         return BoardError(f"{self._name} went away ({error}); {hint}")
 
 
+def _group(port: str) -> str:
+    """The group that a device belongs to: dialout on Debian, uucp on Arch. By its number if it has no name here."""
+    import grp  # Windows has none, nor EACCES
+
+    number = Path(port).stat().st_gid
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 def _remedy(port: str, error: Exception) -> str:
     text = str(error)
     code = getattr(error, "errno", None)
     if "://" in port:
         return f"{text}; is the board running there? Start an emulated one with: pio run -e qemu_m4 -t upload"
     if code == errno.EACCES:
-        return "permission denied; on Linux join the group that may: sudo usermod -aG dialout $USER, then log in again"
+        return (
+            f"permission denied; join the group that owns it: sudo usermod -aG {_group(port)} $USER, then log in again"
+        )
     if code in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
         return "another program has it open; close that serial monitor"
     if code == errno.ENOENT or "FileNotFound" in text:

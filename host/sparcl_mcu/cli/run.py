@@ -134,6 +134,8 @@ def _result(measured: dict[str, Any]) -> str:
             f"Flash: {wear['commits']} commits, {wear['amplification']:.2f} bytes erased for each byte kept, a sector "
             f"erased {wear['erasures_per_epoch']:.3g} times an epoch"
         )
+    if measured["resumed"]:
+        lines.append("Resumed: how fast it learnt, and what its commits cost the flash, is known of whole runs only")
     return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from .messages import (
     RUNTIME_VERSION,
     SPEED,
     STATE_HASH,
+    STATE_LIMIT,
     STATE_PIECE,
     WANTED,
     WANTED_SAMPLES,
@@ -34,6 +35,7 @@ from .messages import (
     LinkError,
     RefusedError,
     Stats,
+    Status,
     StoreInfo,
     status_text,
 )
@@ -47,8 +49,9 @@ class Client:
     `timeout` is in seconds of silence: how long the board may take for one sample, not for a whole call. `window`: at
     most so many frames are unanswered, however many the board can take. `key`: of a locked board. Every method raises
     LinkError when the board is silent, refuses (RefusedError), or speaks another version. After such an error, or an
-    interruption, the next call opens the conversation again; the board has then learnt a prefix of the samples, and
-    hello().step tells which.
+    interruption, the next call opens the conversation again; hello().step tells how many samples the board has learnt
+    since reset. After a silence or an interruption these are the first of those given. Behind one that the board
+    refused, it has learnt those that were in the window already.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class Client:
                 )
         except LinkError as error:
             raise LinkError(f"{self.name}: {error}") from None
-        sealed = seal(self._key, hello.boot, hello.conversation) if self._key else None
+        sealed = seal(self._key, hello.boot, hello.conversation, hello.model_hash) if self._key else None
         self._transport.start(hello.next_seq, sealed)
         self._hello = hello
         return hello
@@ -172,8 +175,12 @@ class Client:
 
     def buffer(self) -> NDArray[np.int64]:
         """(classes,) samples of each class that the replay buffer holds."""
-        firsts = range(0, self._ready().classes, BUFFER_CLASSES)
-        counts = b"".join(self._control(Kind.BUFFER, bytes([first])) for first in firsts)
+        classes, counts = self._ready().classes, b""
+        for first in range(0, classes, BUFFER_CLASSES):
+            reply = self._control(Kind.BUFFER, bytes([first]))
+            if len(reply) != 2 * min(BUFFER_CLASSES, classes - first):
+                self._malformed(Kind.BUFFER, reply)
+            counts += reply
         return np.frombuffer(counts, "<u2").astype(np.int64)
 
     def state_hash(self) -> int:
@@ -197,8 +204,9 @@ class Client:
         return StoreInfo.unpack(self._control(Kind.STORE))
 
     def read_state(self) -> bytes:
-        """Everything the board has learnt: its whole state block."""
-        state = b""
+        """Everything the board has learnt: its whole state block. Raises LinkError when it goes on beyond what a slot
+        of the board's store holds or, without a store, beyond what READ_STATE can name."""
+        state, limit = b"", self._state_limit()
         while len(state) % STATE_PIECE == 0:
             piece = self._control(Kind.READ_STATE, READ_STATE.pack(len(state) // STATE_PIECE))
             if len(piece) > STATE_PIECE:
@@ -206,7 +214,20 @@ class Client:
             if not piece:
                 break
             state += piece
+            if len(state) >= limit:
+                raise LinkError(
+                    f"{self.name} goes on sending its state behind {limit} bytes, more than its store or "
+                    "READ_STATE has room for; build and upload the firmware again from this checkout"
+                )
         return state
+
+    def _state_limit(self) -> int:
+        try:
+            return min(self.store().slot_bytes, STATE_LIMIT)
+        except RefusedError as error:
+            if error.status != Status.STORE:
+                raise
+            return STATE_LIMIT
 
     def write_state(self, state: bytes) -> None:
         """Make the board go on from a state block of its network, with its work counters at 0. Raises LinkError when

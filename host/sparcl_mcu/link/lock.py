@@ -11,7 +11,7 @@ from .messages import Kind, LinkError
 
 VARIABLE = "SPARCL_KEY"  # in the environment: of builds, and of programs that talk to what they built
 MAC_BYTES = 8
-PLACE = struct.Struct("<B3xIII")  # kind, number in the conversation, boot, conversation
+PLACE = struct.Struct("<B3xIIII4x")  # kind, number in the conversation, boot, conversation, model hash
 NEED_KEY = frozenset(
     (
         *(Kind.RESET, Kind.BEGIN_TASK, Kind.OBSERVE, Kind.END_TASK, Kind.REMEMBER, Kind.END_EPOCH),
@@ -33,13 +33,14 @@ def key_of_environment() -> bytes | None:
     return bytes.fromhex(text)
 
 
-def seal(key: bytes, boot: int, conversation: int) -> Seal:
+def seal(key: bytes, boot: int, conversation: int, model_hash: int) -> Seal:
     """What makes the codes of one conversation."""
 
     def code(kind: int, number: int, payload: bytes) -> bytes:
         if kind not in NEED_KEY:
             return b""
-        return siphash(key, PLACE.pack(kind, number, boot, conversation) + payload).to_bytes(MAC_BYTES, "little")
+        place = PLACE.pack(kind, number, boot, conversation, model_hash)
+        return siphash(key, place + payload).to_bytes(MAC_BYTES, "little")
 
     return code
 

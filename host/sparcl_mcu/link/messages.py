@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import SparclError
 
-PROTOCOL_VERSION = 4  # SCL_PROTOCOL_VERSION
+PROTOCOL_VERSION = 5  # SCL_PROTOCOL_VERSION
 RUNTIME_VERSION = 5  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
@@ -116,6 +116,7 @@ READ_STATE = struct.Struct("<H")  # piece
 WRITE_STATE = struct.Struct("<H64s")  # piece, its bytes
 SPEED = struct.Struct("<I")  # baud
 STATE_PIECE = 64  # SCL_STATE_PIECE: bytes of the state that one message moves
+STATE_LIMIT = STATE_PIECE << 16  # bytes; READ_STATE can name no piece behind them
 STATE_HASH = struct.Struct("<I")
 HELLO_HEAD = struct.Struct("<IH")  # token, protocol_version: the same in every version
 _HELLO = struct.Struct("<IHBHIIHHHBHIIIIHHBIIBII")

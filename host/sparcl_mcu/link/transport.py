@@ -19,6 +19,9 @@ from .messages import REPLY, TOKEN, Kind, LinkError, Nak, SilentError
 
 RESENDS_IN_SILENCE = 8  # of the oldest frame, before the board counts as gone
 RESENDS_WITHOUT_PROGRESS = 100  # windows or frames sent again in vain, while the board does answer
+# Before an answer to what was asked, while other frames come. The board may have samples of an earlier host to learn
+# first; in silence between their replies, that is when the resends are used up, too.
+TIMEOUTS_WITHOUT_PROGRESS = RESENDS_WITHOUT_PROGRESS / RESENDS_IN_SILENCE
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Transport:
         self._gone_back: int | None = None  # sequence number from which the window was sent again
         self._stale_naks = 0  # that frames sent before that will still bring
         self._resends = 0  # since the oldest frame was answered
+        self._progress = 0.0  # when the last answer to what was asked came
         self._heard = 0.0  # when the last whole frame came
         self._probes = 0  # since then, in silence
         self._noise = b""  # what came last since then
@@ -55,7 +59,8 @@ class Transport:
         self.in_step = False  # false before start, and after a request that did not end well
 
     def hello(self, token: int) -> bytes:
-        """Ask who is there; returns the reply's payload, for `start` to follow. Raises SilentError when nobody is."""
+        """Ask who is there; returns the reply's payload, for `start` to follow. Raises SilentError when nobody is,
+        LinkError when frames come and none of them answers."""
         start = self._begin()
         # The zero ends whatever a host before this one left half sent.
         request = self._make(Kind.HELLO, 0, TOKEN.pack(token))
@@ -79,7 +84,7 @@ class Transport:
         """Send a frame for each payload, at most `window` unanswered; returns the replies' payloads in order.
 
         After a reply with a status other than 0 no further frame is sent, so there may be fewer replies than
-        payloads. Raises LinkError when the board is silent or the line too bad.
+        payloads. Raises LinkError when the board is silent, answers something else, or the line is too bad.
         """
         start = self._begin()
         replies: list[bytes] = []
@@ -113,7 +118,7 @@ class Transport:
         self._waiting.clear()
         self._gone_back = None
         self._resends = self._probes = 0
-        self._heard = time.monotonic()
+        self._heard = self._progress = time.monotonic()
         return self._heard
 
     def _take_reply(self, frame: Frame) -> None:
@@ -122,6 +127,7 @@ class Transport:
         if index is None or request is None or request.reply is not None or frame.kind != request.kind | REPLY:
             return  # an answer to a repetition
         request.reply = frame.payload
+        self._progress = time.monotonic()
         self.counters.payload_received += len(frame.payload)
         if frame.seq == self._gone_back:
             self._gone_back = None
@@ -193,7 +199,16 @@ class Transport:
         self._send(requests, arrow=">>")
 
     def _receive(self, oldest: Sequence[_Request]) -> list[Frame]:
-        """Whole frames that came; after some silence, sends `oldest` again. Raises SilentError at the time-out."""
+        """Whole frames that came; after some silence, sends `oldest` again. Raises SilentError at the time-out,
+        LinkError when frames come for long and none of them answers."""
+        limit = TIMEOUTS_WITHOUT_PROGRESS * self._timeout
+        if time.monotonic() - self._progress > limit:
+            raise LinkError(
+                f"{self._stream.name} sends frames, but for {limit:g} s none has answered "
+                f"{Kind(oldest[0].kind).name}: either another program talks to it at the same time, which is to be "
+                "closed, or its firmware is stuck: switch the board off and on, and upload the firmware again if that "
+                "does not help"
+            )
         data = self._stream.read(self._timeout / RESENDS_IN_SILENCE)
         self.counters.bytes_received += len(data)
         frames = []

@@ -29,7 +29,7 @@ static void put_u32(uint8_t *at, uint32_t value)
     }
 }
 
-bool scl_lock_admits(const scl_session *s, uint8_t kind, size_t *payload_bytes)
+bool scl_lock_admits(const scl_session *s, uint8_t kind, uint32_t number, size_t *payload_bytes)
 {
     if (!needs_key(kind)) {
         return true;
@@ -39,10 +39,11 @@ bool scl_lock_admits(const scl_session *s, uint8_t kind, size_t *payload_bytes)
     }
     *payload_bytes -= SCL_MAC_BYTES;
     const uint8_t *payload = s->decoder.bytes + SCL_FRAME_HEAD;
-    uint8_t place[16] = {kind};
-    put_u32(place + 4, s->numbered);
+    uint8_t place[24] = {kind};
+    put_u32(place + 4, number);
     put_u32(place + 8, s->boot);
     put_u32(place + 12, s->hellos);
+    put_u32(place + 16, s->learner->model->hash);
     const uint64_t code = scl_siphash(s->lock->key, place, sizeof place, payload, *payload_bytes);
     uint8_t differs = 0; /* all of it is compared, so that the time says nothing */
     for (size_t i = 0; i < SCL_MAC_BYTES; i++) {

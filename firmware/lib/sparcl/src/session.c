@@ -41,8 +41,7 @@ static void put_hello(const scl_session *s, uint8_t **at)
 {
     const scl_model *model = s->learner->model;
     const scl_state *state = s->learner->state;
-    /* HELLO is never answered from the kept replies, so its request is still in the buffer. */
-    put(at, get_u32(s->decoder.bytes + SCL_FRAME_HEAD), 4);
+    put(at, s->token, 4);
     put(at, SCL_PROTOCOL_VERSION, 2);
     put(at, s->expected, 1);
     put(at, SCL_RUNTIME_VERSION, 2);
@@ -166,10 +165,21 @@ static void send_nak(const scl_session *s, scl_nak reason)
     send(s, wire, at);
 }
 
-/* Reads the learner, never changes it: this is what makes a repeated frame harmless. */
+/* While only a part of a state is there, nothing may work with it. */
+static bool needs_state(uint8_t kind)
+{
+    return kind != SCL_MSG_HELLO && kind != SCL_MSG_STATS && kind != SCL_MSG_RESET &&
+           kind != SCL_MSG_WRITE_STATE && kind != SCL_MSG_STORE && kind != SCL_MSG_SPEED;
+}
+
+/* Reads the learner, never changes it: this is what makes a repeated frame harmless. What is read
+ * may be half a state by now, for which the kept status does not speak. */
 static void send_reply(const scl_session *s, uint8_t seq)
 {
-    const scl_session_reply *reply = &s->replies[seq % SCL_WINDOW_MAX];
+    scl_session_reply now = s->replies[seq % SCL_WINDOW_MAX];
+    const scl_session_reply *reply = &now;
+    if (s->written > 0 && needs_state(now.kind))
+        now.status = SCL_ERR_STATE;
     uint8_t wire[SCL_REPLY_BYTES];
     uint8_t *at = wire + 1;
     put(&at, reply->kind | SCL_REPLY, 1);
@@ -213,11 +223,25 @@ static void send_reply(const scl_session *s, uint8_t seq)
     send(s, wire, at);
 }
 
+/* The learner as it was made: what is left of a state that did not come whole. */
+static void forget(scl_session *s)
+{
+    s->written = 0;
+    s->instructions = 0;
+    s->uncommitted = 0;
+    s->learner->counters = (scl_counters){0};
+    (void)scl_reset(s->learner, &s->learner->model->defaults);
+}
+
 /* A locked board commits before its first HELLO, so that no other power-on has the number. */
 static void hello(scl_session *s, uint8_t seq)
 {
     const uint32_t token = get_u32(s->decoder.bytes + SCL_FRAME_HEAD);
-    const bool again = s->hellos > 0 && s->numbered == 1 && token == s->token;
+    const bool again = s->hellos > 0 && token == s->token;
+    if (again && s->numbered > 1)
+        return; /* a late copy: the conversation is under way */
+    if (!again && s->written > 0)
+        forget(s); /* whoever wrote it is gone */
     s->expected = seq;
     s->kept = 0;
     s->numbered = 0;
@@ -282,21 +306,15 @@ static scl_err write_state(scl_session *s, const uint8_t *payload)
     s->written = offset + piece_bytes(s, offset);
     if (s->written < learner->model->state_bytes)
         return SCL_OK;
+    if (scl_admit(learner) != SCL_OK) {
+        forget(s);
+        return SCL_ERR_STATE;
+    }
     s->written = 0;
     s->instructions = 0;
     s->uncommitted = 0;
     learner->counters = (scl_counters){0};
-    if (scl_admit(learner) == SCL_OK)
-        return SCL_OK;
-    (void)scl_reset(learner, &learner->model->defaults);
-    return SCL_ERR_STATE;
-}
-
-/* While only a part of a state is there, nothing may work with it. */
-static bool needs_state(uint8_t kind)
-{
-    return kind != SCL_MSG_HELLO && kind != SCL_MSG_STATS && kind != SCL_MSG_RESET &&
-           kind != SCL_MSG_WRITE_STATE && kind != SCL_MSG_STORE && kind != SCL_MSG_SPEED;
+    return SCL_OK;
 }
 
 static scl_err begin_task(scl_session *s, const uint8_t *payload)
@@ -322,21 +340,26 @@ static scl_err wanted(const scl_session *s, uint16_t first)
     return first < s->learner->state->samples ? SCL_OK : SCL_ERR_SAMPLE;
 }
 
-static scl_err commit(scl_session *s)
+/* `every` is part of what is committed; a commit that fails leaves it as it was. */
+static scl_err commit(scl_session *s, uint32_t every)
 {
+    const uint32_t before = s->store->every;
+    s->store->every = every;
     const scl_err err = s->store->commit(s->store);
     if (err == SCL_OK)
         s->uncommitted = 0;
+    else
+        s->store->every = before;
     return err;
 }
 
 /* Commit by itself, as COMMIT has told it. The learning is done and stays so: a failure shows in
- * the STORE reply. */
+ * the STORE reply, and the next try comes as many samples later. */
 static void commit_if_due(scl_session *s, bool now)
 {
     const uint32_t every = s->store == NULL ? 0 : s->store->every;
-    if (every > 0 && (now || s->uncommitted >= every))
-        (void)commit(s);
+    if (every > 0 && (now || s->uncommitted % every == 0))
+        (void)commit(s, every);
 }
 
 /* value: what the reply is made of. */
@@ -388,10 +411,7 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
         *value = payload[0];
         return *value < model->classes ? SCL_OK : SCL_ERR_LABEL;
     case SCL_MSG_COMMIT:
-        if (s->store == NULL)
-            return SCL_ERR_STORE;
-        s->store->every = get_u32(payload);
-        return commit(s);
+        return s->store == NULL ? SCL_ERR_STORE : commit(s, get_u32(payload));
     case SCL_MSG_READ_STATE:
         *value = get_u16(payload);
         return *value * SCL_STATE_PIECE <= model->state_bytes ? SCL_OK : SCL_ERR_ARG;
@@ -410,7 +430,7 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
 static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_bytes)
 {
     scl_session_reply reply = {.kind = kind};
-    const bool admitted = s->lock == NULL || s->lock->admits(s, kind, &payload_bytes);
+    const bool admitted = s->lock == NULL || s->lock->admits(s, kind, s->numbered, &payload_bytes);
     scl_err err = admitted ? check(s, kind, payload_bytes) : SCL_ERR_LOCKED;
     s->numbered++;
     if (err == SCL_OK)
@@ -431,6 +451,15 @@ static void accept(scl_session *s, uint8_t seq, uint8_t kind, size_t payload_byt
         s->link.unknown_kind++;
     else
         s->link.refused++;
+}
+
+/* May the sender of a frame `behind` the expected one hear the kept reply once more? On a locked
+ * board what the key was needed for is told again to who has the key. */
+static bool hears_again(const scl_session *s, uint8_t seq, uint8_t behind, size_t payload_bytes)
+{
+    const scl_session_reply *reply = &s->replies[seq % SCL_WINDOW_MAX];
+    return s->lock == NULL || reply->status != SCL_OK ||
+           s->lock->admits(s, reply->kind, s->numbered - behind, &payload_bytes);
 }
 
 /* One byte more came at a new speed, and no whole frame yet. A host whose line cannot do the speed
@@ -457,7 +486,7 @@ static void take(scl_session *s, size_t payload_bytes)
     uint8_t behind = (uint8_t)(s->expected - seq);
     if (behind == 0) {
         accept(s, seq, kind, payload_bytes);
-    } else if (behind <= s->kept) {
+    } else if (behind <= s->kept && hears_again(s, seq, behind, payload_bytes)) {
         s->link.repeated++;
         send_reply(s, seq);
     } else {

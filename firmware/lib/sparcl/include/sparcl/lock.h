@@ -21,13 +21,15 @@ struct scl_session;
 
 typedef struct scl_lock {
     /* scl_lock_admits: a session without a lock does not link it. */
-    bool (*admits)(const struct scl_session *session, uint8_t kind, size_t *payload_bytes);
+    bool (*admits)(const struct scl_session *session, uint8_t kind, uint32_t number,
+                   size_t *payload_bytes);
     uint8_t key[SCL_KEY_BYTES];
 } scl_lock;
 
-/* May the frame just received, of this kind, be acted on? If it carries a code, *payload_bytes
- * becomes what is left without it. */
-bool scl_lock_admits(const struct scl_session *session, uint8_t kind, size_t *payload_bytes);
+/* May the frame just received, of this kind and with this number in the conversation, be acted on?
+ * If it carries a code, *payload_bytes becomes what is left without it. */
+bool scl_lock_admits(const struct scl_session *session, uint8_t kind, uint32_t number,
+                     size_t *payload_bytes);
 
 /* SipHash-2-4 (Aumasson and Bernstein 2012) of `head` and then `data` under `key`, (SCL_KEY_BYTES);
  * head_bytes is a multiple of 8. */

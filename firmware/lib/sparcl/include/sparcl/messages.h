@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Raised whenever an old host and a new board could misunderstand each other. */
-#define SCL_PROTOCOL_VERSION 4
+#define SCL_PROTOCOL_VERSION 5
 
 /* A reply has its request's kind and this bit. */
 #define SCL_REPLY 0x80u
