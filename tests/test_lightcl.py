@@ -110,7 +110,8 @@ def test_nothing_is_held_in_the_first_task_and_the_first_samples_of_others_are_a
     (task, x, y), (task2, x2, y2) = tasks("mlp", 2)
     learner.begin_task(task)
     learner.observe(x, y)
-    assert learner.replay.filled == 0
+    assert learner.replay.anchored == 0
+    assert not learner.replay.x.any()
     assert not any(a.activity.any() for a in learner.anchors.values()), "not yet the last epoch"
     learner.end_epoch()
     learner.end_epoch()
@@ -119,13 +120,13 @@ def test_nothing_is_held_in_the_first_task_and_the_first_samples_of_others_are_a
     assert all(a.any() for a in activity.values())
     learner.end_task()
     learner.begin_task(task2)
-    for name, anchors in learner.anchors.items():
-        assert set(np.flatnonzero(anchors.kept)) == set(np.argsort(-activity[name], kind="stable")[: anchors.take])
-        assert not anchors.activity.any()
     before = {name: layer.masters.copy() for name, layer in learner.layers.items()}
     skipped = learner.stats()["skipped"]
     learner.observe(x2[:ANCHORS], y2[:ANCHORS])
     assert learner.stats()["skipped"] - skipped == ANCHORS
+    for name, anchors in learner.anchors.items():
+        assert set(np.flatnonzero(anchors.kept)) == set(np.argsort(-activity[name], kind="stable")[: anchors.take])
+        assert not anchors.activity.any()
     assert np.array_equal(learner.replay.x, x2[:ANCHORS])
     assert all(np.array_equal(before[name], layer.masters) for name, layer in learner.layers.items())
     learner.observe(x2[ANCHORS:], y2[ANCHORS:])
@@ -165,14 +166,12 @@ def test_the_error_is_the_gradient_of_the_squared_distance(name: str) -> None:
         learner.reset(dataclasses.replace(SETTINGS, lr_exponent=-7, alpha_shift=2))
         learner.remember(x[:10], y[:10])
         learner.begin_task(TaskInfo(tuple(range(net.classes)), 40, 1))
-        for anchored in lightcl.anchored(net):  # each decides on its own: what is close may part
-            if learner is twin:
-                twin._anchors[anchored.name].kept[:] = simulated.anchors[anchored.name].kept
         learner.observe(x[10:], y[10:])
-    for anchors in simulated.anchors.values():
-        anchors.maps[:] = 0
-    for held in twin._anchors.values():
+    for name, anchors in simulated.anchors.items():
+        held = twin._anchors[name]
+        held.kept[:] = anchors.kept  # each decides on its own: what is close may part
         held.maps = {slot: 0 * values for slot, values in held.maps.items()}
+        anchors.maps[:] = 0
     for learner in (simulated, twin):
         before = learner.stats()["backward_passes"]
         learner.replay.logits[:, 0] += 1  # or there would be no pass
@@ -259,6 +258,26 @@ def test_c_equals_numpy(name: str, tmp_path: Path) -> None:
     expected.cache_clear()
 
 
+def test_equally_active_channels_are_kept_from_the_first_on(tmp_path: Path) -> None:
+    name = "mlp"
+    program = Program(network(name), tmp_path, room=ROOM)
+    program.reset(SETTINGS)
+    program.save()
+    block = bytearray.fromhex(program.run()[0])
+    field = next(f for f in plan(network(name), ROOM).state if f.name == "fc1_activity")
+    block[field.offset : field.offset + field.bytes] = b"\x07\0\0\0" * (field.bytes // 4)
+    learner = state_block.load(network(name), ROOM, bytes(block))
+    task, x, y = tasks(name)[0]
+    learner.begin_task(task)
+    learner.observe(x[:1], y[:1])
+    program.load(bytes(block))
+    program.begin_task(task)
+    program.observe(x[:1], y[:1])
+    program.hash()
+    assert program.run() == [f"{learner.state_hash():08x}"]
+    assert np.flatnonzero(learner.anchors["fc1"].kept).tolist() == list(range(learner.anchors["fc1"].take))
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_training_is_equal_on_every_core(board: str, tmp_path: Path) -> None:
     name = "latents"
@@ -276,7 +295,11 @@ def test_a_state_with_impossible_anchors_is_not_admitted(tmp_path: Path) -> None
         program.observe(x, y)
         program.end_task()
     program.save()
-    sound = bytes.fromhex(program.run()[0])
+    program.held(2)
+    program.held(3)
+    saved, *held = program.run()
+    assert sum(map(int, held)) == ANCHORS
+    sound = bytes.fromhex(saved)
     fields = {field.name: field.offset for field in plan(network(name), ROOM).state}
     anchored = state_block.HEAD.size - 3  # scl_state.anchored
     assert sound[anchored] == ANCHORS

@@ -76,9 +76,12 @@ void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t labe
 
 uint32_t scl_buffer_count(const scl_learner *learner, uint8_t label)
 {
+    const scl_state *state = learner->state;
     const uint8_t *labels = scl_member(learner, learner->model->replay_y_offset);
+    const bool anchors = state->config.replay == SCL_REPLAY_LIGHTCL;
+    const uint32_t held = anchors ? state->anchored : filled(learner);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < filled(learner); i++) {
+    for (uint32_t i = 0; i < held; i++) {
         n += labels[i] == label;
     }
     return n;
