@@ -95,11 +95,8 @@ def test_a_run_repeats_exactly_from_what_it_left_behind(small: Path) -> None:
     assert second.exit_code == 0, second.output
     assert folder != again
     one, other = metrics(folder), metrics(again)
-    for changing in (
-        "samples_per_second",
-        "link_bytes",
-        "payload_over_wire",
-    ):  # a HELLO carries a random number, which COBS may stuff
+    # a HELLO carries a random number, which COBS may stuff
+    for changing in ("samples_per_second", "link_bytes", "payload_over_wire"):
         del one[changing], other[changing]
     assert one == other
 
