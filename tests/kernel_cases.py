@@ -49,9 +49,9 @@ def masters(rng: Rng, mask: Mask) -> NDArray[np.int16]:
 
 
 def biases(rng: Rng, rows: int, e_acc: int) -> NDArray[np.int32]:
-    """Biases that leave the accumulator room, as the bound checked at generation asks."""
+    """Biases that leave the accumulator room, as the bound checked at generation asks; some are 0."""
     limit = nx.BIAS_LIMIT >> max(0, nx.BIAS_EXPONENT - e_acc)
-    return rng.integers(-limit, limit + 1, rows).astype(np.int32)
+    return np.where(rng.random(rows) < 0.2, 0, rng.integers(-limit, limit + 1, rows)).astype(np.int32)
 
 
 @dataclass

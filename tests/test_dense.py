@@ -51,7 +51,8 @@ def cases(draw: st.DrawFn, *, frozen: bool | None = None, sparse: bool = False) 
 def test_forward(case: tuple[Layer, Rng, int], data: st.DataObject, last: bool) -> None:
     layer, rng, e_x = case
     rows, fan_in = layer.masters.shape
-    x = layer.memory.inputs(mantissas(rng, fan_in))
+    live = data.draw(st.sampled_from((1, 1, 1, 0)), "0: nothing comes in")
+    x = layer.memory.inputs((live * mantissas(rng, fan_in)).astype(np.int8))
     out = outputs(data.draw, rows, layer.e_w + e_x, last=last)
     getattr(runtime_library(), f"scl_dense_forward_{layer.kernel}")(
         ctypes.byref(layer.c()), vec(x, e_x), ctypes.byref(out.struct)

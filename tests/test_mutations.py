@@ -89,8 +89,16 @@ MUTATIONS = [
     Mutation("exponent: join", "src/ops/error_sum.c", "branch->e > sum->e ? branch->e : sum->e", "sum->e", "error_sum"),
     Mutation("exponent: normalise", "src/ops/error_sum.c", "sum->e + shift", "sum->e", "error_sum"),
     Mutation("padding: rows", "src/ops/window.h", "ky) - w->pad_top", "ky) - w->pad_top / 2", "conv2d"),
-    Mutation("padding: not zero", "src/ops/blocks.h", "+ c) * SCL_TILE + lane] = 0", "+ c) * SCL_TILE] = 0", "conv2d"),
-    Mutation("padding: not zero, DSP", "src/ops/dsp/tile.h", "tile_at(i, lane, m, k)] = 0", "i] = 0", "conv2d"),
+    Mutation(
+        "padding: not zero", "src/ops/blocks.h", "+ c) * SCL_TILE + lane] = 0", "+ c) * SCL_TILE + lane] = 1", "conv2d"
+    ),
+    Mutation(
+        "padding: not zero, DSP",
+        "src/ops/dsp/tile.h",
+        "tile_at(i, lane, m, k)] = 0",
+        "tile_at(i, lane, m, k)] = 1",
+        "conv2d",
+    ),
     Mutation("padding: on the right", "src/ops/conv2d.c", "(width - end) * w->channels", "0", "conv2d"),
     Mutation(
         "rounding: rectified",
@@ -102,7 +110,7 @@ MUTATIONS = [
     Mutation("ReLU mask: rectified", "src/ops/output.c", "(uint32_t)-v &", "(uint32_t)~v &", "dense"),
     Mutation("rounding: a step, DSP", "src/ops/dsp/update.h", "MORE * 65536 + 32768", "MORE * 65536", "dense"),
     Mutation("saturation: a step, DSP", "src/ops/dsp/update.h", "less, MORE *", "less, (MORE - 1) *", "dense"),
-    Mutation("span: one too many", "src/ops/taps.h", ">= in + pad", "> in + pad", "conv2d"),
+    Mutation("span: one too few", "src/ops/taps.h", ">= in + pad", ">= in + pad - 1", "conv2d"),
     Mutation("padding: left is top", "src/ops/window.h", "kx) - w->pad_left", "kx) - w->pad_top", "depthwise"),
     Mutation("padding: wins", "src/ops/pool.c", "best = -128", "best = 0", "pool"),
     Mutation("ReLU mask", "src/ops/output.h", "acc <= 0", "acc < 0", "add"),
