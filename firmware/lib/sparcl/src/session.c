@@ -223,13 +223,19 @@ static void send_reply(const scl_session *s, uint8_t seq)
     send(s, wire, at);
 }
 
-/* The learner as it was made: what is left of a state that did not come whole. */
-static void forget(scl_session *s)
+/* With a learner whose past is not this board's. */
+static void start_over(scl_session *s)
 {
     s->written = 0;
     s->instructions = 0;
     s->uncommitted = 0;
     s->learner->counters = (scl_counters){0};
+}
+
+/* The learner as it was made: what is left of a state that did not come whole. */
+static void forget(scl_session *s)
+{
+    start_over(s);
     (void)scl_reset(s->learner, &s->learner->model->defaults);
 }
 
@@ -286,11 +292,8 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
         .ddr_fraction = get_u16(payload + 20),
     };
     scl_err err = scl_reset(s->learner, &config);
-    if (err == SCL_OK) {
-        s->instructions = 0;
-        s->uncommitted = 0;
-        s->written = 0;
-    }
+    if (err == SCL_OK)
+        start_over(s);
     return err;
 }
 
@@ -310,10 +313,7 @@ static scl_err write_state(scl_session *s, const uint8_t *payload)
         forget(s);
         return SCL_ERR_STATE;
     }
-    s->written = 0;
-    s->instructions = 0;
-    s->uncommitted = 0;
-    learner->counters = (scl_counters){0};
+    start_over(s);
     return SCL_OK;
 }
 
