@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,21 @@ def test_pretrained_sparse_network_still_classifies_after_quantisation(block: Bl
     # classes not seen yet were not trained: their output weights are as they started
     start = pretrain(graph, x, y, QUICK, 1)
     assert np.array_equal(trained.weights["fc3"].weight[2:], start.weights["fc3"].weight[2:])
+
+
+def test_another_pruning_of_a_kept_dense_network_is_as_if_it_had_been_trained_again(tmp_path: Path) -> None:
+    x, y = images(60, (9, 9))
+    settings = PretrainSettings(2, 1)
+    graphs = [cnn_s((9, 9), 3, density=density) for density in (0.5, 0.25)]
+    alone = [pretrain(graph, x, y, settings, 4) for graph in graphs]
+    shared = [pretrain(graph, x, y, settings, 4, dense=tmp_path / "start.dense") for graph in graphs]
+    for one, other in zip(alone, shared, strict=True):
+        for name, weights in one.weights.items():
+            assert np.array_equal(weights.weight, other.weights[name].weight)
+            assert np.array_equal(weights.bias, other.weights[name].bias)
+    gradual = PretrainSettings(2, 1, gradual=True)
+    pretrain(graphs[0], x, y, gradual, 4, dense=tmp_path / "gradual.dense")
+    assert not (tmp_path / "gradual.dense").exists()  # such a network never is dense and done
 
 
 @pytest.mark.parametrize("build", [cnn_s, ds_cnn, resnet8])

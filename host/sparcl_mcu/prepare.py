@@ -88,8 +88,9 @@ def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph
         raise PrepareError(f"[network] kind {wanted.kind!r}: {error}") from None
 
 
-def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network:
+def pretrained(config: Config, made: Scenario, on_progress: Progress, dense: Path | None = None) -> Network:
     """Design, pretrain on the base tasks' training samples and quantise; the same seed gives the same network.
+    dense: as in `pretrain.pretrain`.
 
     Nothing of later tasks is looked at, input scaling included: the device is shipped before they exist.
     """
@@ -116,6 +117,7 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress) -> Network
         ),
         config.seed,
         on_epoch=lambda done, total, _: on_progress(done, total),
+        dense=dense,
     )
     return quantize.quantise(network, scaling, x, config.name)
 

@@ -6,8 +6,10 @@ batch normalisation, which is folded into their weights and biases: the device k
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,12 +84,15 @@ def pretrain(
     settings: PretrainSettings,
     seed: int,
     on_epoch: Callable[[int, int, float], None] | None = None,
+    dense: Path | None = None,
 ) -> FloatNetwork:
     """Train on x (n, inputs), the real values of quantised inputs, and labels y (n,). Frozen layers are trained too:
     they are frozen on the device.
 
     The loss is a softmax over the classes that occur in y only, so that logits of classes still to come are not
-    pushed down. `on_epoch(done, total, training accuracy)` reports progress. Raises PretrainError.
+    pushed down. `on_epoch(done, total, training accuracy)` reports progress. dense: file that keeps the network as it
+    is before it is pruned; where it exists, training begins with it, so that densities and masks can share it.
+    Raises PretrainError.
     """
     torch = backend.torch()
     layers = start(graph, settings, generator := torch.Generator().manual_seed(seed))
@@ -97,9 +102,15 @@ def pretrain(
     labels = torch.searchsorted(classes, ys)
     total = settings.epochs + settings.fine_tune_epochs
     some = xs[torch.randperm(len(xs), generator=torch.Generator().manual_seed(seed))[:NORM_SAMPLES]]
+    dense = None if settings.gradual else dense  # pruning all the while, it never is dense and done
+    begun = dense is not None and dense.exists()
+    if dense and begun:
+        _load(dense, layers, generator)
 
-    for epoch in range(total):
+    for epoch in range(settings.epochs if begun else 0, total):
         pruned = epoch == settings.epochs
+        if pruned and dense and not begun:
+            _save(dense, layers, generator)
         if pruned:
             _prune(graph, layers, some, settings, seed)
         elif settings.gradual and 2 * epoch > settings.epochs and epoch < settings.epochs:
@@ -175,6 +186,22 @@ def start(graph: Graph, settings: PretrainSettings, generator: Any) -> dict[str,
                 w.requires_grad_(), torch.zeros(rows, requires_grad=True), gamma, torch.ones_like(w)
             )
     return layers
+
+
+def _save(file: Path, layers: dict[str, Layer], generator: Any) -> None:
+    part = file.with_suffix(f".{os.getpid()}")  # two processes may train the same at once
+    values = {name: [p.detach() for p in layer.parameters()] for name, layer in layers.items()}
+    backend.torch().save({"layers": values, "generator": generator.get_state()}, part)
+    part.replace(file)
+
+
+def _load(file: Path, layers: dict[str, Layer], generator: Any) -> None:
+    found = backend.torch().load(file, weights_only=True)
+    generator.set_state(found["generator"])
+    with backend.torch().no_grad():
+        for name, layer in layers.items():
+            for mine, kept in zip(layer.parameters(), found["layers"][name], strict=True):
+                mine.copy_(kept)
 
 
 def _logits(

@@ -77,13 +77,21 @@ def pretrained(config: Config, made: Scenario, folder: Path) -> Network:
 
     content = config.to_dict()
     start = [config.name, config.seed, made.data.checksum, *(content[part] for part in ("data", "network", "pretrain"))]
-    file = folder / (hashlib.sha256(json.dumps(start, sort_keys=True).encode()).hexdigest()[:24] + ".sparcl")
+    file = folder / f"{_digest(start)}.sparcl"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        for of_pruning_or_later in ("density", "block", "profile", "mask", "freeze_until"):
+            content["network"].pop(of_pruning_or_later, None)
+        del content["pretrain"]["fine_tune_epochs"]
+        dense = folder / f"{_digest(start)}.dense"
         mine = file.with_suffix(f".{os.getpid()}")  # two runs may want the same network at once
-        network_file.save(prepare.pretrained(config, made, lambda *_: None), mine)
+        network_file.save(prepare.pretrained(config, made, lambda *_: None, dense), mine)
         mine.replace(file)
     return network_file.load(file)
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
