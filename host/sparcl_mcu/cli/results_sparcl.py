@@ -138,11 +138,13 @@ def _section(name: str, found: dict[str, Any]) -> str:
     ]
     if _series(found):
         lines[3:3] = ["", f"![Accuracy over sparsity](sparcl_{name}.svg)"]
+    twins: list[float] = []
     for label, row in rows_.items():
         runs = row["runs"]
         against = row["against"]
         paired = [a["acc"] - b["acc"] for a, b in zip(runs, rows_[against]["runs"], strict=True)] if against else []
         twin = [run["acc"] - run["acc_float"] for run in runs if "acc_float" in run]
+        twins += twin
         cells = [
             label,
             spread([run["acc"] for run in runs]),
@@ -159,6 +161,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
         if counts:
             cells += [f"{runs[0]['instructions']:,.0f}", _times(first, runs, "instructions")]
         lines.append("| " + " | ".join(cells) + " |")
+    if twins:
+        lines += ["", f"Board minus float twin, all {len(twins)} pairs together: {spread(twins, '+.2f')}."]
     return "\n".join(lines) + "\n"
 
 

@@ -34,8 +34,10 @@ class Run:
     control: str = ""
 
     def file(self, kept: Path) -> Path:
-        what = (f"_{self.control}" if self.control else "") + ("" if self.twin else "_board")
-        return kept / f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}{what}.json"
+        """Where the outcome is kept; a board's is also that of a run with its twin."""
+        name = f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}" + ("_" + self.control).rstrip("_")
+        with_twin = kept / f"{name}.json"
+        return with_twin if self.twin or with_twin.exists() else kept / f"{name}_board.json"
 
 
 def seeds(config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "") -> list[Run]:

@@ -7,16 +7,19 @@ rows have a learning rate of their own: every choice was made on validation samp
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from typing import Any
+
+import numpy as np
 
 from ..config import Config
 
 Change = dict[str, dict[str, Any]]  # settings by section of the experiment file
 
 PAPER_Q = {0.25: 0.80, 0.1: 0.92, 0.05: 0.96}  # gradient sparsity by density: 80 % of the stored weights learn
-TWIN_DENSITIES = (0.25, 0.1)  # SparCL rows that a float twin learns beside
+USUAL = (0.25, 0.1)  # densities of tables with many rows
+CONTROLS = {"magnitude": tuple(PAPER_Q), "random": tuple(PAPER_Q)}  # static masks and their densities
 OFF: Change = {"tdm": {"importance": "off"}, "dgm": {"sparsity": 0.0}, "ddr": {"fraction": 0.0}}
 
 
@@ -72,17 +75,44 @@ def _dense_rows(dense: Change) -> list[Row]:
     ]
 
 
-def main_rows(dense: Change) -> list[Row]:
-    """Dense DER++ between its bounds, SparCL-DER++ at three densities, and beside each the magnitude and random masks
-    that never move."""
+def main_rows(dense: Change, controls: Mapping[str, Iterable[float]] = CONTROLS) -> list[Row]:
+    """Dense DER++ between its bounds, SparCL-DER++ at three densities, and beside each the masks that never move.
+
+    controls: the densities that have a static mask of this kind.
+    """
     found = _dense_rows(dense)
     for density in PAPER_Q:
         s = f"{1 - density:.2f}"
+        found.append(Row(f"SparCL {s}", sparse(density)))
         static = merged(OFF, {"network": {"density": density}})
+        for mask, densities in controls.items():
+            if density in densities:
+                change = merged(static, {"network": {"mask": mask}})
+                found.append(Row(f"static {mask} {s}", change, against=f"SparCL {s}"))
+    return found
+
+
+def fewer_rows(dense: Change) -> list[Row]:
+    """The main table where a run takes minutes: static random masks alone."""
+    return main_rows(dense, {"random": USUAL})
+
+
+def twin_rows(_: Change) -> list[Row]:
+    """SparCL on the board beside its float twin."""
+    return [Row(f"SparCL {1 - density:.2f}", sparse(density), against=None, twin=True) for density in USUAL]
+
+
+def order_rows(dense: Change) -> list[Row]:
+    """Dense DER++ and SparCL-DER++ with the ten classes in five random orders, two a task."""
+    found: list[Row] = []
+    for number in range(5):
+        order = [int(c) for c in np.random.default_rng(number).permutation(10)]
+        tasks = {"data": {"tasks": tuple(zip(order[::2], order[1::2], strict=True)), "classes_per_task": None}}
+        name = f"order {' '.join(map(str, order))}"
+        found.append(Row(f"{name}: dense", merged(_dense_rows(dense)[0].change, tasks), against=None))
         found += [
-            Row(f"SparCL {s}", sparse(density), twin=density in TWIN_DENSITIES),
-            Row(f"static magnitude {s}", static, against=f"SparCL {s}"),
-            Row(f"static random {s}", merged(static, {"network": {"mask": "random"}}), against=f"SparCL {s}"),
+            Row(f"{name}: SparCL {1 - density:.2f}", merged(sparse(density), tasks), against=f"{name}: dense")
+            for density in USUAL
         ]
     return found
 
@@ -90,7 +120,7 @@ def main_rows(dense: Change) -> list[Row]:
 def grid_rows(dense: Change) -> list[Row]:
     """TDM x DDR x DGM x single-head loss, all sixteen, at two densities; against the row with none of them."""
     found = _dense_rows(dense)[:1]
-    for density, (tdm, ddr, dgm, single) in product(TWIN_DENSITIES, product((False, True), repeat=4)):
+    for density, (tdm, ddr, dgm, single) in product(USUAL, product((False, True), repeat=4)):
         found.append(_ablated(density, tdm=tdm, ddr=ddr, dgm=dgm, single=single))
     return found
 
@@ -98,7 +128,7 @@ def grid_rows(dense: Change) -> list[Row]:
 def leave_one_out_rows(dense: Change) -> list[Row]:
     """All of SparCL, and with one of its parts left out, at two densities; against the row with none of them."""
     found = _dense_rows(dense)[:1]
-    for density in TWIN_DENSITIES:
+    for density in USUAL:
         found.append(_ablated(density, tdm=False, ddr=False, dgm=False, single=False))
         found.append(_ablated(density, tdm=True, ddr=True, dgm=True, single=False))
         for left_out in ("tdm", "ddr", "dgm"):
@@ -121,7 +151,7 @@ def _ablated(density: float, *, tdm: bool, ddr: bool, dgm: bool, single: bool) -
 def block_rows(dense: Change) -> list[Row]:
     """SparCL with each block shape; against single weights."""
     found = _dense_rows(dense)[:1]
-    for density, block in product(TWIN_DENSITIES, ("1x1", "1x4", "4x1")):
+    for density, block in product(USUAL, ("1x1", "1x4", "4x1")):
         s = f"{1 - density:.2f}"
         change = sparse(density, {"network": {"block": block}})
         found.append(Row(f"SparCL {s} in {block}", change, against="dense" if block == "1x1" else f"SparCL {s} in 1x1"))
@@ -183,23 +213,28 @@ CIFAR = merged(
 )
 CNN_S: Change = {"network": {"kind": "cnn_s", "hidden": None}}
 
+SLOWER: Change = {"learn": {"lr_exponent": -8}}  # than the examples' 2^-7
+
 SCENARIOS = {
     "seq_digits": Scenario("digits_sparcl", 10),
     "seq_mnist_mlp": Scenario("base_fashion_mlp", 10, MNIST),
     "seq_fashion_mlp": Scenario("base_fashion_mlp", 20, SEQUENTIAL),
-    "base_fashion_mlp": Scenario("base_fashion_mlp", 20),
+    "base_fashion_mlp": Scenario("base_fashion_mlp", 20, dense=SLOWER),
     "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S),
-    "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S)),
-    "seq_kws": Scenario("base_fashion_mlp", 10, KWS),
-    "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR),
+    "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S), rows=fewer_rows),
+    "seq_kws": Scenario("base_fashion_mlp", 5, KWS, rows=fewer_rows),
+    "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR, rows=fewer_rows),
+    "har_persons": Scenario("har_persons", 10, rows=fewer_rows),
+    "twins_fashion": Scenario("base_fashion_mlp", 10, SEQUENTIAL, rows=twin_rows),
+    "twins_kws": Scenario("base_fashion_mlp", 10, KWS, rows=twin_rows),
     "ablation": Scenario("digits_sparcl", 10, rows=grid_rows),
-    "leave_one_out": Scenario("base_fashion_mlp", 10, rows=leave_one_out_rows),
+    "leave_one_out": Scenario("base_fashion_mlp", 10, dense=SLOWER, rows=leave_one_out_rows),
+    "blocks": Scenario("base_fashion_mlp", 10, dense=SLOWER, rows=block_rows),
+    "orders": Scenario("base_fashion_mlp", 4, SEQUENTIAL, rows=order_rows),
     "equal_bytes": Scenario("base_fashion_mlp", 10, rows=lambda dense: equal_bytes_rows(784)),
     "equal_bytes_pooled": Scenario(
         "base_fashion_mlp", 10, {"data": {"pool": 2}}, rows=lambda dense: equal_bytes_rows(196)
     ),
-    "har_persons": Scenario("har_persons", 10),
     "chip_mlp": Scenario("base_fashion_mlp", 1, CHIP, rows=chip_rows),
     "chip_cnn": Scenario("base_fashion_mlp", 1, merged(CHIP, CNN_S), rows=chip_rows),
-    "blocks": Scenario("base_fashion_mlp", 10, rows=block_rows),
 }
