@@ -66,7 +66,7 @@ for path in [*sorted(made_of), target / "model.h", target / "model.c"]:
 runtime = PROJECT / "firmware" / "lib" / "sparcl"
 env.Append(
     CPPPATH=[str(target), env.subst("$PROJECT_SRC_DIR"), f"{runtime}/include", f"{runtime}/src"],
-    CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV"))), ("SCL_BUILD_ID", f"{build_id}u")],
+    CPPDEFINES=[("SCL_BOARD", env.StringifyMacro(env.subst("$PIOENV")))],
 )
 if with_store:
     env.Append(CPPDEFINES=["SCL_WITH_STORE"])
@@ -80,11 +80,18 @@ if key := os.environ.get("SPARCL_KEY"):
 
 # The work of the session, and counting work (pass), is small beside the learning of a sample: that code is made small,
 # where flash is.
-def for_size(env, node):
-    return env.Object(node, CCFLAGS=[*env["CCFLAGS"], "-Os"])
+def compiled_for(name):
+    def compile(env, node):
+        defines, flags = list(env["CPPDEFINES"]), list(env["CCFLAGS"])
+        if name == "session":  # and in no other file: a new model must not recompile them all
+            defines.append(("SCL_BUILD_ID", f"{build_id}u"))
+        if env.subst("$PIOENV") != "native":
+            flags.append("-Os")
+        return env.Object(node, CPPDEFINES=defines, CCFLAGS=flags)
+
+    return compile
 
 
-if env.subst("$PIOENV") != "native":
-    for name in ("session", "help", "admit", "query", "pass"):
-        env.AddBuildMiddleware(for_size, f"*/sparcl/src/{name}.c")
+for name in ("session", "help", "admit", "query", "pass"):
+    env.AddBuildMiddleware(compiled_for(name), f"*/sparcl/src/{name}.c")
 env.BuildSources("$BUILD_DIR/model_objects", str(target))
