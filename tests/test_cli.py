@@ -117,7 +117,7 @@ def test_what_an_experiment_cannot_have_is_refused_by_name(tmp_path: Path) -> No
         assert not (tmp_path / "network.sparcl").exists()
         return message
 
-    assert "key 'hidden' in [network] is for kind \"mlp\"" in pretrain(network='kind = "cnn_1d"\nhidden = [3]')
+    assert "key 'hidden' in [network] is for 'mlp' and 'cnn_s'" in pretrain(network='kind = "cnn_1d"\nhidden = [3]')
     message = pretrain(network='kind = "mlp"\nhidden = [6]\nblock = "4x1"')
     assert "kind 'mlp': layer 'fc1': blocks of 4x1 do not divide a layer of 6 outputs x 64 inputs" in message
     message = pretrain(network='kind = "cnn_s"\nfreeze_until = "conv4"')

@@ -83,7 +83,10 @@ def test_hash_follows_content_and_not_places() -> None:
         (MINIMAL + "[network]\nhidden = 64\n", "a list of whole numbers"),
         (MINIMAL + "[network]\nhidden = [6.5]\n", "must be a whole number"),
         (MINIMAL + '[network]\nkind = "vgg"\n', "'mlp', 'lenet', 'cnn_s', 'ds_cnn', 'resnet8', 'cnn_1d'"),
-        (MINIMAL + '[network]\nkind = "cnn_s"\nhidden = [64]\n', "'hidden' in [network] is for kind \"mlp\"; 'cnn_s'"),
+        (
+            MINIMAL + '[network]\nkind = "lenet"\nhidden = [64]\n',
+            "'hidden' in [network] is for 'mlp' and 'cnn_s'; 'lenet'",
+        ),
         (MINIMAL + "tasks = [[0, 1], [2]]\nclasses_per_task = 2\n", "both tasks and classes_per_task"),
         (MINIMAL + "tasks = [[0, 1]]\n", "at least two tasks"),
         (MINIMAL + 'domains = "subject"\n', "domains and recordings belong together"),

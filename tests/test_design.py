@@ -91,6 +91,12 @@ def test_two_dimensional_samples_are_images_or_sensor_windows_as_the_network_rea
         lenet((784,), 4)
 
 
+def test_a_small_cnn_takes_its_channels_from_hidden() -> None:
+    graph = cnn_s((28, 28), 4, 0.5, hidden=(4, 8))
+    assert [graph.shapes[name][2] for name in ("conv1", "conv2")] == [4, 8]
+    assert [graph.node(name).density for name in ("conv1", "conv2")] == [1.0, 0.5]
+
+
 def test_blocks_that_do_not_divide_a_layer_are_refused_by_its_name() -> None:
     with pytest.raises(GraphError, match="layer 'fc1': blocks of 4x1 do not divide a layer of 6 outputs"):
         mlp((8,), 2, [6], 0.5, Block(4, 1))

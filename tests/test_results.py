@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from helpers import REPO
+from helpers import REPO, random_graph_network
 from sparcl_mcu import config, prepare, work
 from sparcl_mcu.cli import results_ewc, results_faults, results_latent, results_operators, results_sparcl
 from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
 from sparcl_tools.bench_replay import Cost
+from sparcl_tools.plan import plan
 
 
 def short_digits() -> config.Config:
@@ -122,6 +123,19 @@ def test_the_rows_of_the_main_table() -> None:
         settings = prepare.learn_settings(found)
         assert settings.masks_learn == name.startswith("SparCL"), name
         assert (settings.ddr_fraction > 0) == name.startswith("SparCL"), name
+
+
+def test_narrow_networks_take_no_more_ram_than_the_sparse_ones_beside_them() -> None:
+    scenario = SCENARIOS["equal_ram"]
+    example = configured(config.load(REPO / "examples" / scenario.example / "experiment.toml"), scenario.change)
+    taken = []
+    for row in scenario.table():
+        found = configured(example, row.change)
+        network = random_graph_network(prepare.design(found.network, (28, 28), 10), 0)
+        memory = plan(network, prepare.room(found, network))
+        taken.append(memory.state_bytes + memory.arena_bytes)
+    for narrow, wide in zip(taken[::2], taken[1::2], strict=True):
+        assert 0.85 * wide < narrow <= wide
 
 
 def test_the_grid_has_every_combination_once() -> None:

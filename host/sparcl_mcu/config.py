@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .data.catalogue import is_path
-from .design import NETWORKS
+from .design import NETWORKS, SIZED
 from .errors import SparclError
 from .network import NAME
 from .profiles import PROFILES
@@ -62,12 +62,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of an mlp. density and block: of the
+    """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of design.SIZED. density and block: of the
     layers that are not small (design.py). profile: how the density is spread over them (profiles.py). mask: which
     weights pretraining keeps. freeze_until: the first layer the board trains; None: all of them."""
 
     kind: str = _one_of(*NETWORKS, RESNET18, default="mlp")
-    hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp
+    hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp, 16, 32, 64 for a cnn_s
     density: float = _within(0.001, 1.0, default=0.25)
     block: str = _one_of(*map(str, BLOCKS), default="1x1")
     profile: str = _one_of(*PROFILES, default="uniform")
@@ -314,14 +314,15 @@ def _resolved_data(data: DataConfig) -> DataConfig:
 
 
 def _resolved_network(network: NetworkConfig) -> NetworkConfig:
-    if network.kind != "mlp":
-        if network.hidden is not None:
-            raise SchemaError(f"key 'hidden' in [network] is for kind \"mlp\"; {network.kind!r} has its own layers")
-        return network
-    hidden = (64, 32) if network.hidden is None else network.hidden
+    hidden = network.hidden
+    if hidden is None:
+        return dataclasses.replace(network, hidden=(64, 32)) if network.kind == "mlp" else network
+    if network.kind not in SIZED:
+        kinds = " and ".join(map(repr, SIZED))
+        raise SchemaError(f"key 'hidden' in [network] is for {kinds}; {network.kind!r} has its own layers")
     if not 1 <= len(hidden) <= 8:
         raise SchemaError(f"[network] hidden has {len(hidden)} layers; give 1 to 8")
-    return dataclasses.replace(network, hidden=hidden)
+    return network
 
 
 def _check_rates(reference: ReferenceConfig) -> None:

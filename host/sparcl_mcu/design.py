@@ -23,6 +23,14 @@ class Builder(Protocol):
     def __call__(self, shape: Sequence[int], classes: int, *, density: float = 1.0, block: Block = SINGLE) -> Graph: ...
 
 
+class SizedBuilder(Protocol):
+    """What `SIZED` holds; hidden: outputs or channels of the layers before the last."""
+
+    def __call__(
+        self, shape: Sequence[int], classes: int, *, hidden: Sequence[int], density: float = 1.0, block: Block = SINGLE
+    ) -> Graph: ...
+
+
 def mlp(
     shape: Sequence[int],
     classes: int,
@@ -54,17 +62,19 @@ def lenet(shape: Sequence[int], classes: int, density: float = 1.0, block: Block
     )
 
 
-def cnn_s(shape: Sequence[int], classes: int, density: float = 1.0, block: Block = SINGLE) -> Graph:
-    """Three 3x3 convolutions with stride 2 (16, 32, 64 channels) and global average pooling."""
-    return _pooled(
-        _image(shape),
-        [
-            _conv("conv1", INPUT, 16, stride=2),
-            _conv("conv2", "conv1", 32, stride=2, density=density, block=block),
-            _conv("conv3", "conv2", 64, stride=2, density=density, block=block),
-        ],
-        classes,
-    )
+def cnn_s(
+    shape: Sequence[int],
+    classes: int,
+    density: float = 1.0,
+    block: Block = SINGLE,
+    hidden: Sequence[int] = (16, 32, 64),
+) -> Graph:
+    """3x3 convolutions with stride 2, as many channels as `hidden` says, and global average pooling; all convolutions
+    but the first are sparse."""
+    nodes = [_conv("conv1", INPUT, hidden[0], stride=2)]
+    for i, channels in enumerate(hidden[1:], start=2):
+        nodes.append(_conv(f"conv{i}", f"conv{i - 1}", channels, stride=2, density=density, block=block))
+    return _pooled(_image(shape), nodes, classes)
 
 
 def ds_cnn(shape: Sequence[int], classes: int, density: float = 1.0, block: Block = SINGLE) -> Graph:
@@ -119,6 +129,7 @@ NETWORKS: dict[str, Builder] = {
     "resnet8": resnet8,
     "cnn_1d": cnn_1d,
 }
+SIZED: dict[str, SizedBuilder] = {"mlp": mlp, "cnn_s": cnn_s}
 
 
 def freeze_until(graph: Graph, name: str) -> Graph:

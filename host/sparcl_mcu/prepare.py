@@ -10,7 +10,7 @@ import numpy as np
 from . import quantize
 from .config import RESNET18, Config, ConfigError, DataConfig, LightclConfig, NetworkConfig
 from .data import DataSet, Task, class_incremental, consecutive, load, named, pooled, recorded_incremental
-from .design import NETWORKS, freeze_until, mlp
+from .design import NETWORKS, SIZED, freeze_until
 from .errors import SparclError
 from .experiment import Progress
 from .graph import Graph, GraphError
@@ -78,10 +78,10 @@ def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph
             f"[network] kind {RESNET18!r} is for `sparcl reference`: no board holds its 11 million weights"
         )
     try:
-        if wanted.kind == "mlp":
-            graph = mlp(shape, classes, wanted.hidden or (), wanted.density, block)
-        else:
+        if wanted.hidden is None:
             graph = NETWORKS[wanted.kind](shape, classes, density=wanted.density, block=block)
+        else:
+            graph = SIZED[wanted.kind](shape, classes, hidden=wanted.hidden, density=wanted.density, block=block)
         graph = erk(graph) if wanted.profile == "erk" else graph
         return freeze_until(graph, wanted.freeze_until) if wanted.freeze_until else graph
     except SparclError as error:

@@ -177,6 +177,25 @@ def equal_bytes_rows(inputs: int) -> list[Row]:
     return found
 
 
+EQUAL_RAM = {
+    0.5: (12, 24, 48),
+    0.25: (10, 20, 40),
+    0.1: (8, 16, 32),
+}  # channels of a dense CNN by a sparse one's density
+
+
+def equal_ram_rows(dense: Change) -> list[Row]:
+    """Sparse CNN-S against a dense one of fewer channels that takes as much RAM at most: weights, index, activations;
+    masks static, the same buffer."""
+    found: list[Row] = []
+    for density, channels in EQUAL_RAM.items():
+        narrow = merged(OFF, {"network": {"density": 1.0, "hidden": channels}}, dense)
+        found.append(Row(f"dense {'-'.join(map(str, channels))}", narrow, against=None))
+        change = merged(OFF, {"network": {"density": density}})
+        found.append(Row(f"16-32-64 at {density}", change, against=found[-1].name))
+    return found
+
+
 def _width(inputs: int, weights_bytes: int) -> int:
     """The largest h for which a dense inputs-h-h-10 takes at most so many bytes of masters."""
     h = 1
@@ -235,6 +254,7 @@ SCENARIOS = {
     "equal_bytes_pooled": Scenario(
         "base_fashion_mlp", 10, {"data": {"pool": 2}}, rows=lambda dense: equal_bytes_rows(196)
     ),
+    "equal_ram": Scenario("base_fashion_mlp", 10, CNN_S, rows=equal_ram_rows),
     "chip_mlp": Scenario("base_fashion_mlp", 1, CHIP, rows=chip_rows),
     "chip_cnn": Scenario("base_fashion_mlp", 1, merged(CHIP, CNN_S), rows=chip_rows),
 }
