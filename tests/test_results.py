@@ -12,10 +12,18 @@ from rich.console import Console
 
 from helpers import REPO, random_graph_network
 from sparcl_mcu import config, prepare, work
-from sparcl_mcu.cli import results_ewc, results_faults, results_latent, results_operators, results_sparcl
+from sparcl_mcu.cli import (
+    results_ewc,
+    results_faults,
+    results_latent,
+    results_operators,
+    results_reference,
+    results_sparcl,
+)
 from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
 from sparcl_mcu.learners.base import LearnSettings, Replay
+from sparcl_mcu.reference import methods
 from sparcl_tools.bench_replay import Cost
 from sparcl_tools.plan import plan
 
@@ -184,6 +192,35 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     assert picture.startswith("<svg ")
     assert ">SparCL<" in picture
     assert results_sparcl._picture("grid", found | {"rows": {"dense": found["rows"]["dense"]}}) is None
+
+
+def test_the_page_of_the_reference_pairs_methods_with_dense_derpp_and_the_static_mask() -> None:
+    def runs(*acc: float, work_: float = 1.0) -> list[dict[str, object]]:
+        same = {"acc_task_il": 0.9, "forgetting": 0.1, "data_used": 1.0, "commit": "abc"}
+        return [same | {"acc": a, "flops_paper": work_, "flops_counted": 2 * work_} for a in acc]
+
+    rows = [
+        {"method": "der++", "density": 1.0, "runs": runs(0.7, 0.8, work_=20.0)},
+        {"method": "static-der++", "density": 0.1, "runs": runs(0.6, 0.7, work_=4.0)},
+        {"method": "sparcl-der++", "density": 0.1, "runs": runs(0.68, 0.78, work_=1.0)},
+    ]
+    text = results_reference.page({"date": "2026-01-02", "first_seed": 0, "rows": rows})
+    assert "| sparcl-der++ | 0.9 | 73.0 ± 63.53 | -2.00 ± 0.00 | +8.00 ± 0.00 | 90.0 ± 0.00 |" in text
+    assert "| 20.0x | 20.0x | 73.42 |" in text
+    assert "| static-der++ | 0.9 | 65.0 ± 63.53 | -10.00 ± 0.00 |  |" in text
+
+
+def test_every_row_of_the_reference_can_be_run(tmp_path: Path) -> None:
+    example = config.load(REPO / "examples" / "digits" / "experiment.toml")
+    short = configured(example, {"data": {"samples_per_task": 40}, "network": {"hidden": (16,)}})
+    shorter = results_reference.change("sparcl-der++", 0.1)
+    found = configured(configured(short, shorter), {"reference": {"epochs": 5}})
+    outcome = run_all([results_reference.ReferenceRun(found)], None, tmp_path, Console(quiet=True))[0]
+    assert outcome["method"] == "sparcl-der++"
+    assert outcome["density"] != 1
+    assert 0 < outcome["acc"] <= 1
+    for method in (*results_reference.DENSE, *results_reference.SPARSE):
+        methods.make(method, found.reference, 0.1)
 
 
 def test_the_page_of_latents_is_that_of_its_figures() -> None:

@@ -62,9 +62,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of design.SIZED. density and block: of the
-    layers that are not small (design.py). profile: how the density is spread over them (profiles.py). mask: which
-    weights pretraining keeps. freeze_until: the first layer the board trains; None: all of them."""
+    """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of one in design.SIZED. density and
+    block: of the layers that are not small (design.py). profile: how the density is spread over them (profiles.py).
+    mask: which weights pretraining keeps. freeze_until: the first layer the board trains; None: all of them."""
 
     kind: str = _one_of(*NETWORKS, RESNET18, default="mlp")
     hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp, 16, 32, 64 for a cnn_s

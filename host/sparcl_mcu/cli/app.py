@@ -25,6 +25,7 @@ from . import (
     results_faults,
     results_latent,
     results_operators,
+    results_reference,
     results_sparcl,
     run,
     state,
@@ -87,4 +88,5 @@ results.command("ewc")(results_ewc.results_ewc)
 results.command("faults")(results_faults.faults)
 results.command("latent")(results_latent.latent)
 results.command("operators")(results_operators.operators)
+results.command("reference")(results_reference.results_reference)
 results.command("sparcl")(results_sparcl.sparcl)

@@ -1,4 +1,5 @@
-"""Many runs of many configurations on native or emulated boards, two at a time, each kept in a file when it ends.
+"""Many runs of many configurations, on native or emulated boards or in the float reference: two at a time, each kept
+in a file when it ends.
 
 An interrupted command goes on where it stopped. With `twin`, the float twin learns the same stream beside the board.
 """
@@ -10,11 +11,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 
@@ -39,14 +40,28 @@ class Run:
         with_twin = kept / f"{name}.json"
         return with_twin if self.twin or with_twin.exists() else kept / f"{name}_board.json"
 
+    def outcome(self, data_dir: Path | None, kept: Path) -> dict[str, Any]:
+        return measure(self, data_dir, kept)
+
+
+class Measurable(Protocol):
+    """What `run_all` runs: one seed, which another process can be sent."""
+
+    @property
+    def config(self) -> Config: ...
+
+    def file(self, kept: Path) -> Path: ...
+
+    def outcome(self, data_dir: Path | None, kept: Path) -> dict[str, Any]: ...
+
 
 def seeds(config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "") -> list[Run]:
     """A run for each seed."""
     return [Run(dataclasses.replace(config, seed=seed), twin, control) for seed in wanted]
 
 
-def run_all(runs: list[Run], data_dir: Path | None, kept: Path, console: Console) -> list[dict[str, Any]]:
-    """What `measure` finds for every run, in order. Prints progress with the time left."""
+def run_all(runs: Sequence[Measurable], data_dir: Path | None, kept: Path, console: Console) -> list[dict[str, Any]]:
+    """The outcome of every run, in order. Prints progress with the time left."""
     kept.mkdir(parents=True, exist_ok=True)
     missing = [run for run in runs if not run.file(kept).exists()]
     started = time.monotonic()
@@ -66,10 +81,10 @@ def run_all(runs: list[Run], data_dir: Path | None, kept: Path, console: Console
     return [json.loads(run.file(kept).read_text()) for run in runs]
 
 
-def _keep(run: Run, data_dir: Path | None, kept: Path) -> None:
+def _keep(run: Measurable, data_dir: Path | None, kept: Path) -> None:
     file = run.file(kept)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(measure(run, data_dir, kept)))
+    part.write_text(json.dumps(run.outcome(data_dir, kept)))
     part.replace(file)
 
 
