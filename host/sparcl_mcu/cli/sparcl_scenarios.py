@@ -232,24 +232,25 @@ CIFAR = merged(
 )
 CNN_S: Change = {"network": {"kind": "cnn_s", "hidden": None}}
 
-SLOWER: Change = {"learn": {"lr_exponent": -8}}  # than the examples' 2^-7
+RANDOM: Change = {"network": {"mask": "random"}}  # where masks begin, as the published ones do
+DENSE: Change = {"learn": {"lr_exponent": -8}, "network": {"mask": "magnitude"}}  # half the sparse rows' rate
 
 SCENARIOS = {
     "seq_digits": Scenario("digits_sparcl", 10),
-    "seq_mnist_mlp": Scenario("base_fashion_mlp", 10, MNIST),
-    "seq_fashion_mlp": Scenario("base_fashion_mlp", 20, SEQUENTIAL),
-    "base_fashion_mlp": Scenario("base_fashion_mlp", 20, dense=SLOWER),
+    "seq_mnist_mlp": Scenario("base_fashion_mlp", 10, merged(MNIST, RANDOM), DENSE),
+    "seq_fashion_mlp": Scenario("base_fashion_mlp", 20, merged(SEQUENTIAL, RANDOM), DENSE),
+    "base_fashion_mlp": Scenario("base_fashion_mlp", 20, RANDOM, DENSE),
     "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S),
     "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S), rows=fewer_rows),
     "seq_kws": Scenario("base_fashion_mlp", 5, KWS, rows=fewer_rows),
     "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR, rows=fewer_rows),
     "har_persons": Scenario("har_persons", 10, rows=fewer_rows),
-    "twins_fashion": Scenario("base_fashion_mlp", 10, SEQUENTIAL, rows=twin_rows),
+    "twins_fashion": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, RANDOM), rows=twin_rows),
     "twins_kws": Scenario("base_fashion_mlp", 10, KWS, rows=twin_rows),
     "ablation": Scenario("digits_sparcl", 10, rows=grid_rows),
-    "leave_one_out": Scenario("base_fashion_mlp", 10, dense=SLOWER, rows=leave_one_out_rows),
-    "blocks": Scenario("base_fashion_mlp", 10, dense=SLOWER, rows=block_rows),
-    "orders": Scenario("base_fashion_mlp", 4, SEQUENTIAL, rows=order_rows),
+    "leave_one_out": Scenario("base_fashion_mlp", 10, RANDOM, DENSE, rows=leave_one_out_rows),
+    "blocks": Scenario("base_fashion_mlp", 10, RANDOM, DENSE, rows=block_rows),
+    "orders": Scenario("base_fashion_mlp", 4, merged(SEQUENTIAL, RANDOM), DENSE, rows=order_rows),
     "equal_bytes": Scenario("base_fashion_mlp", 10, rows=lambda dense: equal_bytes_rows(784)),
     "equal_bytes_pooled": Scenario(
         "base_fashion_mlp", 10, {"data": {"pool": 2}}, rows=lambda dense: equal_bytes_rows(196)
