@@ -19,6 +19,7 @@ from sparcl_mcu.cli import (
     results_operators,
     results_reference,
     results_sparcl,
+    sparcl_targets,
 )
 from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
@@ -131,6 +132,32 @@ def test_the_rows_of_the_main_table() -> None:
         settings = prepare.learn_settings(found)
         assert settings.masks_learn == name.startswith("SparCL"), name
         assert (settings.ddr_fraction > 0) == name.startswith("SparCL"), name
+
+
+def test_targets_are_judged_on_means_and_say_what_was_not_run() -> None:
+    def runs(*acc: float, floats: float = 0.0, state: int = 7000, work_: float = 1.0) -> list[dict[str, float]]:
+        facts = {"state_bytes": state, "replay_bytes": 1000, "work_paper": work_}
+        return [facts | {"acc": a, "acc_float": a - floats} for a in acc]
+
+    def of(rows: dict[str, tuple[str | None, list[dict[str, float]]]]) -> dict[str, object]:
+        return {"rows": {name: {"against": other, "runs": found} for name, (other, found) in rows.items()}}
+
+    dense = {"dense": (None, runs(0.80, 0.82, state=37_000, work_=20.0))}
+    measured = {
+        "base_fashion_mlp": of(
+            dense | {"SparCL 0.90": ("dense", runs(0.79, 0.80)), "SparCL 0.95": ("dense", runs(0.7))}
+        ),
+        "twins_kws": of({"SparCL 0.75": (None, runs(0.7, 0.8, floats=0.02))}),
+    }
+    text = sparcl_targets.table(measured)
+    assert (
+        "| no worse than -1.5 against dense DER++ | base_fashion_mlp | SparCL 0.90 | -1.50 ± 6.35 points, n 2 | met"
+        in text
+    )
+    assert "| state at least 6x less | base_fashion_mlp | SparCL 0.90 | 6.0x | met |" in text
+    assert "| paper's work at least 20x less | base_fashion_mlp | SparCL 0.95 | 40.0x | met |" in text
+    assert "| twins_kws | SparCL 0.75 | +2.00 ± 0.00 points, n 2 | **not met** |" in text
+    assert "| seq_kws | SparCL 0.90 | not measured |  |" in text
 
 
 def test_narrow_networks_take_no_more_ram_than_the_sparse_ones_beside_them() -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from ..config import Config
 from ..errors import SparclError
 from ..summary import interval, spread
+from . import sparcl_targets
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
 from .sparcl_scenarios import SCENARIOS, Scenario, configured
@@ -116,7 +117,8 @@ DER++ here is one draw for the logits and one for the label, on a sample at a ti
 
 
 def _page(measured: dict[str, Any]) -> str:
-    return "\n".join([_HEAD, *(_section(name, found) for name, found in measured.items())])
+    aims = "## What it is to show\n\n" + sparcl_targets.table(measured)
+    return "\n".join([_HEAD, aims, *(_section(name, found) for name, found in measured.items())])
 
 
 def _section(name: str, found: dict[str, Any]) -> str:
