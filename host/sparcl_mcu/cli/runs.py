@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -133,7 +133,9 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     model_dir = kept / "models" / run.file(kept).stem
     memory = generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)
-    client = Client(boards.open_board(facts, build(facts.name, model_dir, whole_memory=True)), timeout=60.0)
+    objects = kept / "objects" / current_process().name  # builds in one folder wait for each other
+    program = build(facts.name, model_dir, build_dir=objects, whole_memory=True)
+    client = Client(boards.open_board(facts, program), timeout=60.0)
     try:
         board = BoardLearner(client, net, expected_model_hash=model_hash(net, room))
         if run.control:
