@@ -32,6 +32,9 @@ ANCHORS_BYTES = 36  # sizeof(scl_anchors)
 ALIGN = 4
 
 
+OF_WEIGHTS = ("_master", "_gathered", "_start", "_index", "_terms", "_selected")  # how names of a layer's members end
+
+
 @dataclass(frozen=True)
 class Field:
     """One member of the state block. name: its C name; what: for people; bytes: without padding; declaration: in C."""
@@ -70,6 +73,12 @@ class MemoryPlan:
     arena_bytes: int
     replay_bytes: int
     constant_bytes: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the state: masters, indices, masks and accumulators."""
+        of_all = ("importance_sums", "learning")
+        return sum(f.bytes for f in self.state if f.name.endswith(OF_WEIGHTS) or f.name in of_all)
 
     def alive(self, step: int) -> int:
         """Bytes of the arena in use in a step."""

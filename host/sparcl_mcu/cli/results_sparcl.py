@@ -107,9 +107,9 @@ Written by `sparcl results sparcl NAME` (`make results-NAME`), one scenario afte
 commit. The native board learns; its state is held equal to NumPy's and to every emulated core's by
 `tests/test_sparcl_c.py` and `tests/test_equality.py`. Means with 95 % t-intervals over paired seeds, in % and points.
 *Against*: paired difference to the row named. *Work*: training multiply-accumulates as counted by the board, and by the
-convention of the paper; times less than the table's first row. *State*: weights, masks, indices, accumulators and all
-else that is learnt, without the replay buffer. *Instructions*: of a Cortex-M4 (counted by QEMU) for each sample the
-host has, an epoch's over its samples: replay, importance, events and all.
+convention of the paper; times less than the table's first row. *Weights*: masters, masks, indices and accumulators.
+*State*: all that is learnt, without the replay buffer. *Instructions*: of a Cortex-M4 (counted by QEMU) for each sample
+the host has, an epoch's over its samples: replay, importance, events and all.
 
 DER++ here is one draw for the logits and one for the label, on a sample at a time; see
 [numerics.md](../numerics.md), "One step".
@@ -135,8 +135,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
         f"written {found['date']}, measured at {', '.join(commits)}.",
         "",
         "| row | class-il | against | points | board - float twin | task-il | forgetting | data used "
-        "| work, counted | work, paper | state, bytes |" + (" instructions | |" if counts else ""),
-        "|---|---|---|---|---|---|---|---|---|---|---|" + ("---|---|" if counts else ""),
+        "| work, counted | work, paper | weights, bytes | state, bytes |" + (" instructions | |" if counts else ""),
+        "|---|---|---|---|---|---|---|---|---|---|---|---|" + ("---|---|" if counts else ""),
     ]
     if _series(found):
         lines[3:3] = ["", f"![Accuracy over sparsity](sparcl_{name}.svg)"]
@@ -158,6 +158,7 @@ def _section(name: str, found: dict[str, Any]) -> str:
             f"{sum(run['data_used'] for run in runs) / len(runs):.3f}",
             "" if row["control"] else _times(first, runs, "work_counted"),
             "" if row["control"] else _times(first, runs, "work_paper"),
+            f"{runs[0]['weight_bytes']:,}",
             f"{runs[0]['state_bytes'] - runs[0]['replay_bytes']:,}",
         ]
         if counts:

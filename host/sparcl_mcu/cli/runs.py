@@ -174,6 +174,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "state_bytes": memory.state_bytes,
         "arena_bytes": memory.arena_bytes,
         "replay_bytes": memory.replay_bytes,
+        "weight_bytes": memory.weight_bytes,
     }
     if run.twin:
         twin = experiment.run(FloatTwin(net, room), stream, settings, epochs=epochs, on_progress=quiet)
