@@ -44,7 +44,6 @@ def sparcl(
     console = Console(highlight=False, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "sparcl.json"
-    measured = json.loads(file.read_text()) if file.exists() else {}
     for name in scenarios or []:
         if name not in SCENARIOS:
             raise ResultsError(f"there is no scenario {name!r}; known are {', '.join(SCENARIOS)}")
@@ -53,11 +52,15 @@ def sparcl(
         console.print(f"[bold]{name}[/]")
         config = configured(read(ROOT / "examples" / scenario.example), scenario.change)
         several = range(first_seed, first_seed + (count or scenario.seeds))
-        measured[name] = _measured(name, scenario, config, several, data_dir, kept, console)
-        file.write_text(json.dumps(measured, indent=1) + "\n")
-        _draw(measured, out)
-    _draw(measured, out)
+        found = _measured(name, scenario, config, several, data_dir, kept, console)
+        measured = _known(file) | {name: found}  # read late: other scenarios may have been measured meanwhile
+        file.write_text(json.dumps({key: measured[key] for key in SCENARIOS if key in measured}, indent=1) + "\n")
+    _draw(_known(file), out)
     console.print(f"Written: {out / 'sparcl.md'}, sparcl.json", markup=False)
+
+
+def _known(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def _draw(measured: dict[str, Any], out: Path) -> None:
