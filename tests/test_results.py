@@ -214,7 +214,7 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     }
     page = results_sparcl._page({"digits": found})
     assert "with `[data] source = y`, 2 seeds from 0" in page
-    assert "| SparCL 0.75 | 75.0 ± 76.24 | dense | +0.00 ± 12.71 | +1.00 ± 0.00 |" in page
+    assert "| SparCL 0.75 | 75.0 ± 76.24 | dense | +0.00 ± 12.71 | **+1.00 ± 0.00** |" in page
     assert "| 0.900 | 4.0x | 4.0x | 3,000 | 4,000 |" in page
     assert "![Accuracy over sparsity](sparcl_digits.svg)" in page
     assert results_sparcl._series(found) == {"SparCL": [(0.75, 0.75, pytest.approx(0.7624, abs=1e-4))]}
@@ -236,9 +236,9 @@ def test_the_page_of_the_reference_pairs_methods_with_dense_derpp_and_the_static
         {"method": "sparcl-der++", "density": 0.1, "runs": runs(0.68, 0.78, work_=1.0)},
     ]
     text = results_reference.page({"date": "2026-01-02", "first_seed": 0, "rows": rows})
-    assert "| sparcl-der++ | 0.9 | 73.0 ± 63.53 | -2.00 ± 0.00 | +8.00 ± 0.00 | 90.0 ± 0.00 |" in text
+    assert "| sparcl-der++ | 0.9 | 73.0 ± 63.53 | **-2.00 ± 0.00** | **+8.00 ± 0.00** | 90.0 ± 0.00 |" in text
     assert "| 20.0x | 20.0x | 73.42 |" in text
-    assert "| static-der++ | 0.9 | 65.0 ± 63.53 | -10.00 ± 0.00 |  |" in text
+    assert "| static-der++ | 0.9 | 65.0 ± 63.53 | **-10.00 ± 0.00** |  |" in text
 
 
 def test_every_row_of_the_reference_can_be_run(tmp_path: Path) -> None:

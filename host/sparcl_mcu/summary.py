@@ -43,3 +43,11 @@ def spread(values: Sequence[float], form: str = ".1f") -> str:
     found = interval(values)
     mean, half = 100 * float(found["mean"] or 0), found["half_width"]
     return f"{mean:{form}}" + ("" if half is None else f" ± {100 * float(half):.2f}")
+
+
+def difference(values: Sequence[float]) -> str:
+    """Paired differences as a cell: in points, bold where the interval excludes 0."""
+    found = interval(values) if values else {"mean": None, "half_width": None}
+    sure = found["half_width"] is not None and abs(found["mean"] or 0) > found["half_width"]
+    cell = spread(values, "+.2f")
+    return f"**{cell}**" if sure else cell

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from ..config import Config
-from ..summary import spread
+from ..summary import difference, spread
 from .options import DataDir, read
 from .runs import run_all
 from .sparcl_scenarios import SCENARIOS, Change, configured, merged
@@ -43,10 +43,10 @@ _HEAD = """\
 Written {date} by `sparcl results reference` (`make results-reference`), measured at {commits}: seq-fashion-mnist,
 5 tasks of 2 classes, 1,000 samples a task, MLP 784-128-64-10, buffer of 200, {epochs} epochs a task in mini-batches of
 32, torch float32 from random weights, {seeds} seeds from {first}; [reference.md](../reference.md) says what the methods
-are. Means with 95 % t-intervals in %, differences in points, paired by seed. *Work*: times less than dense DER++, by
-the convention of the paper and as counted. *Reported*: what is commonly cited of the paper for Split CIFAR-10,
-ResNet-18 and a buffer of 500 (class-il); another data set and network, not checked against the paper, and no figure of
-ours.
+are. Means with 95 % t-intervals in %, differences in points, paired by seed, bold where the interval excludes 0.
+*Work*: times less than dense DER++, by the convention of the paper and as counted. *Reported*: what is commonly cited
+of the paper for Split CIFAR-10, ResNet-18 and a buffer of 500 (class-il); another data set and network, not checked
+against the paper, and no figure of ours.
 
 | method | sparsity | class-il | minus dense DER++ | minus static mask | task-il | forgetting | data used \
 | work, paper | work, counted | reported |
@@ -144,7 +144,7 @@ def page(measured: dict[str, Any]) -> str:
 
 
 def _less(own: list[dict[str, Any]], other: list[dict[str, Any]]) -> str:
-    return spread([a["acc"] - b["acc"] for a, b in zip(own, other, strict=True)], "+.2f")
+    return difference([a["acc"] - b["acc"] for a, b in zip(own, other, strict=True)])
 
 
 def _times(dense: list[dict[str, Any]], own: list[dict[str, Any]], key: str) -> str:

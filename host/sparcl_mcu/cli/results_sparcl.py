@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..errors import SparclError
-from ..summary import interval, spread
+from ..summary import difference, interval, spread
 from . import sparcl_targets
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
@@ -109,10 +109,10 @@ _HEAD = """\
 Written by `sparcl results sparcl NAME` (`make results-NAME`), one scenario after another; each says when and at which
 commit. The native board learns; its state is held equal to NumPy's and to every emulated core's by
 `tests/test_sparcl_c.py` and `tests/test_equality.py`. Means with 95 % t-intervals over paired seeds, in % and points.
-*Against*: paired difference to the row named. *Work*: training multiply-accumulates as counted by the board, and by the
-convention of the paper; times less than the table's first row. *Weights*: masters, masks, indices and accumulators.
-*State*: all that is learnt, without the replay buffer. *Instructions*: of a Cortex-M4 (counted by QEMU) for each sample
-the host has, an epoch's over its samples: replay, importance, events and all.
+*Against*: paired difference to the row named, bold where its interval excludes 0. *Work*: training multiply-accumulates
+as counted by the board, and by the convention of the paper; times less than the table's first row. *Weights*: masters,
+masks, indices and accumulators. *State*: all that is learnt, without the replay buffer. *Instructions*: of a Cortex-M4
+(counted by QEMU) for each sample the host has, an epoch's over its samples: replay, importance, events and all.
 
 DER++ here is one draw for the logits and one for the label, on a sample at a time; see
 [numerics.md](../numerics.md), "One step".
@@ -154,8 +154,8 @@ def _section(name: str, found: dict[str, Any]) -> str:
             label,
             spread([run["acc"] for run in runs]),
             against or "",
-            spread(paired, "+.2f"),
-            spread(twin, "+.2f"),
+            difference(paired),
+            difference(twin),
             spread([run["task_il"] for run in runs if run["task_il"] is not None]),
             spread([run["forgetting"] for run in runs if run["forgetting"] is not None]),
             f"{sum(run['data_used'] for run in runs) / len(runs):.3f}",
@@ -168,7 +168,7 @@ def _section(name: str, found: dict[str, Any]) -> str:
             cells += [f"{runs[0]['instructions']:,.0f}", _times(first, runs, "instructions")]
         lines.append("| " + " | ".join(cells) + " |")
     if twins:
-        lines += ["", f"Board minus float twin, all {len(twins)} pairs together: {spread(twins, '+.2f')}."]
+        lines += ["", f"Board minus float twin, all {len(twins)} pairs together: {difference(twins)}."]
     return "\n".join(lines) + "\n"
 
 
