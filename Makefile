@@ -14,7 +14,7 @@ CPPCHECK := cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enabl
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format doctor bench results results-operators results-ewc results-faults results-latent results-reference sizes clean
+.PHONY: help setup demo test lint format doctor bench results results-operators results-ewc results-faults results-latent results-methods results-reference sizes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ results-faults: setup ## docs/results/faults.md, measured again (about 30 minute
 
 results-ewc: setup ## docs/results/ewc.md, measured again (about 10 minutes)
 	@$(SPARCL) results ewc
+
+results-methods: setup ## docs/results/methods.md, measured again (about 60 minutes; needs SPARCL_DATA_DIR)
+	@$(SPARCL) results methods
 
 results-reference: setup ## docs/results/reference.md, measured again (about 25 minutes; needs SPARCL_DATA_DIR)
 	@$(SPARCL) results reference

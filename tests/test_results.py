@@ -16,6 +16,7 @@ from sparcl_mcu.cli import (
     results_ewc,
     results_faults,
     results_latent,
+    results_methods,
     results_operators,
     results_reference,
     results_sparcl,
@@ -252,6 +253,40 @@ def test_every_row_of_the_reference_can_be_run(tmp_path: Path) -> None:
     assert 0 < outcome["acc"] <= 1
     for method in (*results_reference.DENSE, *results_reference.SPARSE):
         methods.make(method, found.reference, 0.1)
+
+
+def test_the_page_of_methods_compares_with_derpp_and_with_sparcl_s_ram() -> None:
+    def row(accs: tuple[float, float], ram: int, **more: float) -> dict[str, object]:
+        same = {"task_il": 0.9, "forgetting": 0.1, "commit": "abc"} | more
+        stats = {"instructions": 5000, "link_bytes": 800}
+        chip = {"ram_bytes": ram, "flash_bytes": 20_000, "presented": 10, "stats": stats}
+        return {"runs": [same | {"acc": acc} for acc in accs], "chip": chip}
+
+    rows = {
+        "DER++": row((0.7, 0.8), 9000),
+        "SparCL-DER++ 0.75": row((0.6, 0.8), 8000),
+        "LightCL": row((0.3, 0.4), 2000, acc_float=0.3, task_il_float=0.88),
+    }
+    text = results_methods.page({"date": "2026-01-02", "first_seed": 0, "sets": {"a set": rows}})
+    assert (
+        "| LightCL | 35.0 ± 63.53 | **-40.00 ± 0.00** | 90.0 ± 0.00 | 10.0 ± 0.00 | +5.00 ± 63.53, **+2.00 ± 0.00**"
+        in text
+    )
+    assert "| 2,000 | 4.0x | 20,000 | 500 | 80 |" in text
+
+
+@pytest.mark.parametrize("name", results_methods.SETS)
+def test_every_method_can_be_learnt_on_both_data_sets(name: str) -> None:
+    example, change = results_methods.SETS[name]
+    base = configured(config.load(REPO / "examples" / example / "experiment.toml"), change)
+    found = {row.name: configured(base, row.change) for row in results_methods.ROWS}
+    assert len(
+        {(each.hash, row.control) for each, row in zip(found.values(), results_methods.ROWS, strict=True)}
+    ) == len(found)
+    shape = (28, 28) if "fashion" in example else (8, 8)
+    for each in found.values():
+        plan(network := random_graph_network(prepare.design(each.network, shape, 10), 0), prepare.room(each, network))
+        prepare.learn_settings(results_methods.on_chip(each))
 
 
 def test_the_page_of_latents_is_that_of_its_figures() -> None:

@@ -24,6 +24,7 @@ from . import (
     results_ewc,
     results_faults,
     results_latent,
+    results_methods,
     results_operators,
     results_reference,
     results_sparcl,
@@ -87,6 +88,7 @@ results.command("digits")(results_digits.digits)
 results.command("ewc")(results_ewc.results_ewc)
 results.command("faults")(results_faults.faults)
 results.command("latent")(results_latent.latent)
+results.command("methods")(results_methods.results_methods)
 results.command("operators")(results_operators.operators)
 results.command("reference")(results_reference.results_reference)
 results.command("sparcl")(results_sparcl.sparcl)

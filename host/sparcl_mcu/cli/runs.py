@@ -22,6 +22,7 @@ from rich.console import Console
 from ..config import Config
 
 if TYPE_CHECKING:
+    from ..experiment import Outcome
     from ..network import Network
     from ..prepare import Scenario
 
@@ -113,7 +114,9 @@ def _digest(facts: list[Any]) -> str:
 
 def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     """seed, commit, config_hash; the board's acc, acc_val, aia, bwt, forgetting, task_il, state_hash, work; memory in
-    bytes; acc_float and acc_val_float of the twin."""
+    bytes; of an emulated board ram_bytes and flash_bytes of its firmware; acc_float, acc_val_float and task_il_float of
+    the twin."""
+    from sparcl_tools import elf
     from sparcl_tools.build import build
     from sparcl_tools.generate import generate, model_hash
 
@@ -152,7 +155,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "data_checksum": made.data.checksum,
         "acc": metrics.acc(on_board.accuracy),
         "acc_val": metrics.acc(on_board.val_accuracy),
-        "task_il": sum(last.task_il) / len(last.task_il) if last.task_il else None,
+        "task_il": _task_il(on_board),
         "aia": metrics.aia(on_board.accuracy),
         "bwt": metrics.bwt(on_board.accuracy),
         "forgetting": metrics.forgetting(on_board.accuracy),
@@ -176,8 +179,18 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "replay_bytes": memory.replay_bytes,
         "weight_bytes": memory.weight_bytes,
     }
+    if facts.reached == "qemu":
+        made_of = elf.sizes(program)
+        found |= {"ram_bytes": made_of.ram_bytes, "flash_bytes": made_of.flash_bytes}
     if run.twin:
         twin = experiment.run(FloatTwin(net, room), stream, settings, epochs=epochs, on_progress=quiet)
         found["acc_float"] = metrics.acc(twin.accuracy)
         found["acc_val_float"] = metrics.acc(twin.val_accuracy)
+        found["task_il_float"] = _task_il(twin)
     return found
+
+
+def _task_il(outcome: Outcome) -> float | None:
+    """Mean over tasks after the last; None where every task has all classes."""
+    last = outcome.stages[-1]
+    return sum(last.task_il) / len(last.task_il) if last.task_il else None

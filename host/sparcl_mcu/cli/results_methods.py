@@ -1,0 +1,147 @@
+"""`sparcl results methods`: every method of the board side by side, on two data sets: accuracy, memory, work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..config import Config
+from ..summary import difference, spread
+from .options import DataDir, read
+from .runs import Run, run_all, seeds
+from .sparcl_scenarios import CNN_S, OFF, Change, Row, configured, merged, sparse
+
+BOARD = "qemu_m4"
+SAMPLES = 40  # of each task, where instructions are counted
+SEEDS = 10
+PAIR_WITH = "DER++"  # what accuracies are compared with
+
+DENSE = merged(OFF, {"network": {"density": 1.0}})
+ER: Change = {"learn": {"method": "er"}}
+ANCHORS: Change = {"learn": {"method": "lightcl", "replay": 15}}
+FIFTEEN: Change = {"learn": {"replay": 15}}
+# name, settings, control as Run.control, whether the float twin learns beside
+ROWS = (
+    Row("naive: two updates a step", DENSE, control="naive"),
+    Row("joint", DENSE, control="joint"),
+    Row("ER", merged(DENSE, ER)),
+    Row("DER", merged(DENSE, {"learn": {"method": "der"}})),
+    Row("DER++", DENSE),
+    Row("DER++, latents", merged(DENSE, {"learn": {"replay_at": "border"}}), twin=True),
+    Row("DER++, buffer of 15", merged(DENSE, FIFTEEN)),
+    Row("SparCL-ER 0.75", sparse(0.25, ER)),
+    Row("SparCL-DER++ 0.75", sparse(0.25)),
+    Row("SparCL-DER++ 0.90", sparse(0.1)),
+    Row("SparCL-DER++ 0.75, buffer of 15", sparse(0.25, FIFTEEN)),
+    Row("EWC", merged(DENSE, {"learn": {"method": "ewc"}}), twin=True),
+    Row("LightCL", merged(DENSE, ANCHORS), twin=True),
+    Row("LightCL 0.75", merged(OFF, {"network": {"density": 0.25}}, ANCHORS), twin=True),
+)
+# Both with their first layers frozen, as LightCL and latents want it.
+SETS: dict[str, tuple[str, Change]] = {
+    "base-fashion-mnist, CNN-S, learns from conv3": (
+        "base_fashion_mlp",
+        merged(CNN_S, {"network": {"freeze_until": "conv3"}}),
+    ),
+    "seq-digits, MLP, learns from fc2": ("digits_sparcl", {"network": {"freeze_until": "fc2"}}),
+}
+
+_HEAD = """\
+# Methods on the board, side by side
+
+Written {date} by `sparcl results methods` (`make results-methods`), measured at {commits}. Every method learns the
+same stream on the native board, {seeds} seeds from {first}, from the same pretrained networks (dense, or pruned); RAM,
+flash and instructions are those of the firmware for `{board}`, counted by QEMU over a run of {samples} samples a task,
+for each sample the host has. *Bytes streamed*: to the board and back, for each sample. *RAM times less* than
+SparCL-DER++ 0.75: all of the firmware's, buffer included. *Board - twin*: points between integers and float32,
+class-il, then task-il. Means with 95 % t-intervals, differences paired by seed, bold where the interval excludes 0.
+"""
+
+
+def results_methods(
+    data_dir: DataDir = None,
+    first_seed: Annotated[int, typer.Option(help="Tests use seeds from 0, choices 100 to 104.")] = 0,
+    count: Annotated[int, typer.Option("--seeds", help="Seeds of the accuracies.")] = SEEDS,
+    kept: Annotated[Path, typer.Option(help="Finished runs are kept here.")] = Path("build/methods"),
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results"),
+) -> None:
+    """Every method of the board on two data sets: accuracy, forgetting, RAM, flash, instructions, bytes streamed."""
+    from sparcl_tools.pio import ROOT
+
+    console = Console(highlight=False, soft_wrap=True)
+    wanted = range(first_seed, first_seed + count)
+    measured: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "first_seed": first_seed, "sets": {}}
+    for name, (example, change) in SETS.items():
+        console.print(f"[bold]{name}[/]")
+        base = configured(read(ROOT / "examples" / example), change)
+        runs: list[Run] = []
+        for row in ROWS:
+            runs += seeds(configured(base, row.change), wanted, twin=row.twin, control=row.control)
+        runs += [Run(on_chip(configured(base, row.change)), False, row.control) for row in ROWS]
+        found = run_all(runs, data_dir, kept, console)
+        chips = found[len(ROWS) * count :]
+        measured["sets"][name] = {
+            row.name: {"runs": found[i * count : (i + 1) * count], "chip": chips[i]} for i, row in enumerate(ROWS)
+        }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "methods.json").write_text(json.dumps(measured, indent=1) + "\n")
+    (out / "methods.md").write_text(page(measured))
+    console.print(f"Written: {out / 'methods.md'}, methods.json", markup=False)
+
+
+def on_chip(config: Config) -> Config:
+    """The same on the emulated core, with fewer samples."""
+    return configured(
+        dataclasses.replace(config, seed=0), {"board": {"name": BOARD}, "data": {"samples_per_task": SAMPLES}}
+    )
+
+
+def page(measured: dict[str, Any]) -> str:
+    """docs/results/methods.md of methods.json."""
+    every = [run for rows in measured["sets"].values() for row in rows.values() for run in row["runs"]]
+    commits = ", ".join(sorted({run["commit"] for run in every}))
+    count = len(next(iter(next(iter(measured["sets"].values())).values()))["runs"])
+    facts = {"date": measured["date"], "first": measured["first_seed"], "seeds": count}
+    parts = [_HEAD.format(commits=commits, board=BOARD, samples=SAMPLES, **facts)]
+    parts += [_section(name, rows) for name, rows in measured["sets"].items()]
+    return "\n".join(parts)
+
+
+def _section(name: str, rows: dict[str, Any]) -> str:
+    lines = [
+        f"## {name}",
+        "",
+        f"| method | class-il | minus {PAIR_WITH} | task-il | forgetting | board - twin | RAM, bytes | RAM times less "
+        "| flash, bytes | instructions a sample | bytes streamed a sample |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    paired, largest = rows[PAIR_WITH]["runs"], rows["SparCL-DER++ 0.75"]["chip"]["ram_bytes"]
+    for method, row in rows.items():
+        runs, chip = row["runs"], row["chip"]
+        less = [a["acc"] - b["acc"] for a, b in zip(runs, paired, strict=True)] if runs is not paired else []
+        presented = chip["presented"]
+        cells = [
+            method,
+            spread([run["acc"] for run in runs]),
+            difference(less),
+            spread([run["task_il"] for run in runs]),
+            spread([run["forgetting"] for run in runs if run["forgetting"] is not None]),
+            ", ".join(
+                difference([run[key] - run[f"{key}_float"] for run in runs if f"{key}_float" in run])
+                for key in ("acc", "task_il")
+                if f"{key}_float" in runs[0]
+            ),
+            f"{chip['ram_bytes']:,}",
+            f"{largest / chip['ram_bytes']:.1f}x",
+            f"{chip['flash_bytes']:,}",
+            f"{chip['stats']['instructions'] / presented:,.0f}",
+            f"{chip['stats']['link_bytes'] / presented:,.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
