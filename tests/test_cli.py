@@ -207,6 +207,16 @@ def test_plan_tells_what_lightcl_takes() -> None:
     assert "leave one of --ewc and --lightcl out" in refused("plan", EXAMPLE / "network.sparcl", "--lightcl", "--ewc")
 
 
+def test_plan_tells_what_ids_saves_and_costs() -> None:
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--ids", "0.25", "--ewc").stdout
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    assert re.search(r"IDS: what is learnt, int32 +4\b", said)
+    backward = net.macs_input_grad + net.macs_weight_grad
+    assert f"IDS: 75.0% of the new samples are not learnt, each saves {backward:,} multiply-accumulates" in said
+    assert f"costs {net.graph.fan_in(net.graph.nodes[-1]) + net.classes} more and a softmax" in said
+    assert "IDS" not in sparcl("plan", EXAMPLE / "network.sparcl").stdout
+
+
 @pytest.mark.emulator
 def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
     """State, arena and stack exactly; the session as planned but for a port's few variables."""

@@ -137,6 +137,14 @@ class LightclConfig:
 
 
 @dataclass(frozen=True)
+class IdsConfig:
+    """Instance selection in one pass (of our reconstruction of EsaCL). share: of the new samples that is learnt, those
+    with the largest gradient of the last layer; 0: all of them, IDS is off."""
+
+    share: float = _within(0.0, 0.999, default=0.0)
+
+
+@dataclass(frozen=True)
 class DdrConfig:
     """Dynamic data removal. fraction: of each task's samples, removed in its first epochs; 0: off. samples: of a task,
     that the board has counters for; 0: as [data] samples_per_task. within_task: a sample is right when its class wins
@@ -216,6 +224,7 @@ class Config:
     dgm: DgmConfig = DgmConfig()
     ddr: DdrConfig = DdrConfig()
     lightcl: LightclConfig = LightclConfig()
+    ids: IdsConfig = IdsConfig()
     board: BoardConfig = BoardConfig()
     reference: ReferenceConfig = ReferenceConfig()
     folder: Path = field(default=Path(), metadata={"internal": True})
@@ -236,6 +245,8 @@ class Config:
             del content["learn"]["replay_at"]
         if self.lightcl == LightclConfig():  # as before it was there
             del content["lightcl"]
+        if self.ids == IdsConfig():
+            del content["ids"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -151,16 +151,17 @@ def learn_settings(config: Config) -> LearnSettings:
         single_head_loss=learn.single_head_loss,
         margin=learn.margin_skip,
         importance=Importance[config.tdm.importance.upper()],
-        tdm_intra=_fraction(config.tdm.intra) if moving else 0,
-        tdm_inter=_fraction(config.tdm.inter) if moving else 0,
-        dgm_share=_fraction((1 - q) / config.network.density) if q else 0,
-        ddr_fraction=_fraction(config.ddr.fraction),
+        tdm_intra=fraction(config.tdm.intra) if moving else 0,
+        tdm_inter=fraction(config.tdm.inter) if moving else 0,
+        dgm_share=fraction((1 - q) / config.network.density) if q else 0,
+        ddr_fraction=fraction(config.ddr.fraction),
         ddr_within_task=config.ddr.within_task,
     )
 
 
 def without_replay(settings: LearnSettings) -> LearnSettings:
-    """The control: two updates a step as with ER, masks and data as they are, no replay."""
+    """The control: two updates a step as with ER, masks and data as they are, no replay. IDS, which a network is
+    generated with, stays."""
     return replace(
         settings,
         replay=Replay.REPEAT,
@@ -193,6 +194,11 @@ def room(config: Config, network: Network) -> Room:
             _ = network.graph.border
         except GraphError as error:
             raise ConfigError(f'[learn] replay_at = "border": {error}') from None
+    if config.ids.share and settings.margin:
+        raise ConfigError(
+            "[ids] share and [learn] margin_skip both decide which new samples are learnt, and are counted as one; "
+            "leave one of them out"
+        )
     light = settings.replay is Replay.LIGHTCL
     if light and len(network.trainable()) < 2:
         raise ConfigError(
@@ -218,13 +224,15 @@ def room(config: Config, network: Network) -> Room:
         ewc=ewc,
         light_keep=keep,
         light_most=most,
+        ids=fraction(config.ids.share),
     )
 
 
 def light_shares(wanted: LightclConfig) -> tuple[int, int]:
     """Room.light_keep and light_most."""
-    return _fraction(wanted.keep), _fraction(wanted.most)
+    return fraction(wanted.keep), fraction(wanted.most)
 
 
-def _fraction(value: float) -> int:
+def fraction(value: float) -> int:
+    """A share in units of 2**-16, as learners take it."""
     return min(round(value * 65536), 65535)

@@ -202,7 +202,8 @@ class _Lowering:
             f"const scl_sum s_{v} = {{{self._at(v)}, {n}, SCL_LOSS_EXPONENT, true}};",
             f"scl_loss_grad(LOGITS(a), {n}, lesson, {self._at(v)});",
         ]
-        self.program.learn.append(Step("loss", ("logits", v), tuple(lines)))
+        seen = self._map_uses(*head.sources) if self.room.ids else []
+        self.program.learn.append(Step("loss", ("logits", v, *seen), tuple(lines)))
 
     def _backward(self, node: Node) -> None:
         self._error(node)

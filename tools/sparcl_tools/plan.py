@@ -185,6 +185,8 @@ def _members(network: Network, room: Room) -> list[_Member]:
     for scale in network.exponents:
         if not network.graph.scale_fixed(scale):
             members.append(_Member(f"{scale}_scale", f"{scale} output exponent", "scl_scale", 1))
+    if room.ids:
+        members.append(_Member("ids_threshold", "IDS: what is learnt, int32", "int32_t", 1))
     holder = "anchors" if room.light_keep else "replay buffer"
     if room.logits:  # one more row: of the new sample, until it is offered
         members.append(_Member("replay_logits", f"{holder}, int16 logits", "int16_t", (room.replay + 1) * classes))

@@ -118,6 +118,7 @@ class Room:
     light_keep: int = 0  # LightCL: share of a layer's channels that each task wants kept, in 2**-16; 0: no LightCL.
     # The buffer then holds its anchors, 1 .. 255, with logits
     light_most: int = 0  # LightCL: share of a layer's channels kept at most
+    ids: int = 0  # IDS: share of the new samples that is learnt, in 2**-16, 0 .. 65535; 0: all, there is no IDS
 
     def __post_init__(self) -> None:
         if self.batch > 1 and (self.tdm or self.dgm):
@@ -139,6 +140,9 @@ class Room:
                 f"LightCL keeps {self.light_keep} / 65536 of the channels a task, {self.light_most} / 65536 at most; "
                 "0 <= keep <= most < 65536 is needed; set [lightcl] keep and most"
             )
+
+        if not 0 <= self.ids < 1 << 16:
+            raise LearnerError(f"IDS learns {self.ids} / 65536 of the new samples; 0 .. 65535 are possible")
 
     def entry(self, graph: Graph) -> str:
         """The tensor that the replay buffer keeps and that training passes start at. Raises GraphError."""

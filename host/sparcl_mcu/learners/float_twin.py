@@ -16,7 +16,7 @@ from .. import numerics as nx
 from .. import torch_backend as backend
 from ..graph import INPUT, Node
 from ..sparsity import block_sum, expand
-from . import ewc, lightcl, masking
+from . import ewc, ids, lightcl, masking
 from .base import Inputs, Labels, Room
 from .masks import SparseLayer
 from .step import Lesson, Slice, StepLearner, arg_max
@@ -147,10 +147,14 @@ class FloatTwin(StepLearner):
         if self.replay.anchors and lesson.logits is None and self._see(lesson, maps):
             self.work["skipped"] += 1
             return logits, False
-        if 0 < lesson.margin <= logits[lesson.label] - np.delete(logits, lesson.label).max():
+        skipped = 0 < lesson.margin <= logits[lesson.label] - np.delete(logits, lesson.label).max()
+        loss = self._loss(z, lesson)
+        if lesson.offered:
+            skipped |= not self.threshold.takes(self._level(loss, z, maps))
+        if skipped:
             self.work["skipped"] += 1
             return logits, False
-        gradients = torch.autograd.grad(self._loss(z, lesson) + self._held(lesson, maps), self._parameters)
+        gradients = torch.autograd.grad(loss + self._held(lesson, maps), self._parameters)
         with torch.no_grad():
             for layer, gradient in zip(self._trainable, gradients[::2], strict=True):
                 if layer.learns is not None:
@@ -171,6 +175,12 @@ class FloatTwin(StepLearner):
         with torch.no_grad():
             self._descend(self._gathered)
             torch._foreach_zero_(self._gathered)
+
+    def _level(self, loss: Any, z: Any, maps: dict[str, Any]) -> float | None:
+        """IDS: of the last layer's gradient."""
+        (g,) = backend.torch().autograd.grad(loss, [z], retain_graph=True)
+        (source,) = self.network.graph.nodes[-1].sources
+        return ids.real_level(float(g.norm() * maps[source].detach().norm()))
 
     # ---- EWC
 

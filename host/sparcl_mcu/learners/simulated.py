@@ -17,7 +17,7 @@ from ..network import Weights
 from ..numerics import Ints
 from ..ops import activation, softmax_ce
 from ..sparsity import block_sum, expand
-from . import ewc, lightcl, masking
+from . import ewc, ids, lightcl, masking
 from .base import Inputs, Labels
 from .ewc import Hold
 from .lightcl import Anchors
@@ -176,8 +176,12 @@ class SimulatedLearner(StepLearner):
 
     def _train(self, lesson: Lesson) -> tuple[Ints, bool]:
         z, trace = self._forward(lesson.x)
-        error, e_error = nx.to_block_float(_loss_gradient(z, lesson), nx.LOSS_EXPONENT)
+        gradient = _loss_gradient(z, lesson)
+        error, e_error = nx.to_block_float(gradient, nx.LOSS_EXPONENT)
         skipped = 0 < lesson.margin <= z[lesson.label] - np.delete(z, lesson.label).max()
+        if lesson.offered:
+            (source,) = self.network.graph.nodes[-1].sources
+            skipped |= not self.threshold.takes(ids.level(gradient, trace.maps[source], self._exponent(source)))
         self.work["skipped"] += bool(skipped) or (lesson.anchor is not None and lesson.logits is None)
         learns = bool(error.any()) and not skipped
         if self.replay.anchors and lesson.logits is None:
@@ -372,6 +376,9 @@ class SimulatedLearner(StepLearner):
             if not scale.fixed:
                 counters = np.array([scale.exponent, scale.saturated, scale.window], dtype="<i4")
                 crc = zlib.crc32(counters.tobytes(), crc)
+        if self.room.ids:
+            value = ids.FRESH if self.threshold.value is None else self.threshold.value
+            crc = zlib.crc32(np.array([value], dtype="<i4").tobytes(), crc)
         return crc
 
     def state_hash(self) -> int:

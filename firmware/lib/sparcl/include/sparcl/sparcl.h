@@ -85,7 +85,8 @@ typedef struct scl_counters {
     uint32_t predictions;      /* samples classified by scl_predict */
     uint32_t training_passes;  /* forward passes that train, new and replayed samples */
     uint32_t backward_passes;  /* of those, passes whose loss gradient was not all zero */
-    uint32_t skipped;          /* new samples not learnt: right by the margin, or anchors */
+    uint32_t skipped;          /* new samples not learnt: right by the margin, anchors, or left out
+                                * by IDS */
     uint32_t removed;          /* samples that DDR removed from their task */
     uint32_t events;           /* points of the schedule at which masks were looked at */
     uint64_t macs_forward;     /* multiply-accumulates, training forwards */
@@ -241,6 +242,9 @@ typedef struct scl_model {
     void (*event)(struct scl_learner *learner);
     void (*remove)(struct scl_learner *learner);
     const struct scl_lightcl *lightcl;
+    /* x, as the replay buffer keeps it, was forwarded and its logits were kept (replay.h). lesson:
+     * what it would teach; NULL: it is only remembered. True: it is not learnt. LightCL, IDS. */
+    bool (*see)(struct scl_learner *learner, const int8_t *x, const scl_lesson *lesson);
 } scl_model;
 
 /* A network bound to its memory. */
