@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
-from sparcl_mcu.learners import lightcl
+from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.network import Network
 
@@ -37,11 +37,17 @@ class GenerateError(SparclError):
 
 def model_hash(network: Network, room: Room) -> int:
     """CRC-32 that identifies a network with its room; a board reports it in HELLO."""
-    *values, latent, ewc, keep, most, ids = (int(value) for value in vars(room).values())
+    *values, latent, ewc, keep, most, ids, prune, mu, rho = (int(value) for value in vars(room).values())
     crc = zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
-    light, selected = b"lightcl %d %d" % (keep, most), b"ids %d" % ids
-    # networks without one of these keep the hash they had before it was there
-    for used, name in ((latent, b"latent"), (ewc, b"ewc"), (keep, light), (ids, selected)):
+    more = (
+        (latent, b"latent"),
+        (ewc, b"ewc"),
+        (keep, b"lightcl %d %d" % (keep, most)),
+        (ids, b"ids %d" % ids),
+        (prune, b"grda %d %d" % (prune, mu)),
+        (rho, b"rho %d" % rho),
+    )
+    for used, name in more:  # networks without one of these keep the hash they had before it was there
         crc = zlib.crc32(name, crc) if used else crc
     return crc
 
@@ -74,6 +80,7 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
         "scales": _scales(network),
         "anchored": [_anchors(network, node, room, memory) for node in lightcl.anchored(network)],
         "ids": _ids(network, room) if room.ids else None,
+        "thresholds": grda.powers(room.prune, room.prune_mu),
         **_entry(network, room),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -206,6 +213,7 @@ def _layer(network: Network, node: Node, room: Room) -> dict[str, Any]:
         "slots": weights.slots,
         "positions": network.positions(node),
         "anchored": room.light_keep > 0 and node in lightcl.anchored(network),
+        "pruned": room.prune > 0 and node in grda.pruned(network),
         "in_pass": node in network.graph.split(room.entry(network.graph))[1],
         "exponents": weights.exponents.tolist(),
         "kernel": kernel(network, node),

@@ -126,6 +126,8 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
         if layer.ewc:
             for values, what in ((layer.ewc.anchor, "anchor"), (layer.ewc.held, "held"), (layer.ewc.fresh, "fresh")):
                 _unpack(values, arrays[f"{node.name}_{what}"], node, blocks)
+        if layer.working is not None:
+            _unpack(layer.working, arrays[f"{node.name}_working"], node, blocks)
         if sparse:
             at = np.flatnonzero(sparse.stored)
             if learner.room.slice:

@@ -49,6 +49,8 @@ def plan(
     ids: Annotated[
         float, typer.Option(min=0.0, max=0.999, help="Room for IDS, and the share of new samples it lets learn.")
     ] = 0.0,
+    grda: Annotated[bool, typer.Option("--grda", help="Room for pruning by gRDA.")] = False,
+    rho: Annotated[int, typer.Option(min=0, max=14, help="With --grda and --ewc: sharpness, as [grda] rho.")] = 0,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the arena over the steps into this SVG file.", show_default=False)
     ] = None,
@@ -69,7 +71,7 @@ def plan(
             raise PlanError("a network has room for EWC or for LightCL; leave one of --ewc and --lightcl out")
         keep, most = light_shares(LightclConfig())
         room = replace(room, logits=True, light_keep=keep, light_most=most)
-    room = replace(room, ids=fraction(ids))
+    room = replace(room, ids=fraction(ids), prune=int(grda), prune_mu=128 * grda, rho=rho)
     memory = make_plan(net, room)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -77,6 +79,8 @@ def plan(
     console.print(_state_table(memory))
     console.print(_arena_table(memory))
     console.print(_peak(memory), markup=False)
+    if room.prune:
+        console.print(_pruning(net, rho), markup=False)
     if room.ids:
         console.print(_selection(net, ids), markup=False)
     if room.replay and any(node.frozen for node in net.graph.nodes):
@@ -85,6 +89,21 @@ def plan(
         _draw(memory, picture)
         console.print(f"Wrote {picture}", markup=False)
     _verdict(memory, net.inputs, facts, console)
+
+
+def _pruning(network: Network, rho: int) -> str:
+    """What gRDA and sharpness cost of a step."""
+    from ..learners.grda import pruned
+
+    weights = sum(network.weights[node.name].slots for node in pruned(network))
+    said = f"gRDA: {_count(weights)} weights are drawn towards 0 after each pass that learns; what is 0 stays stored"
+    if rho:
+        once = network.macs_forward + network.macs_input_grad + network.macs_weight_grad
+        said += (
+            f"\nSharpness: a pass that learns goes forward and back twice, {_count(2 * once)} multiply-accumulates in "
+            f"the place of {_count(once)}"
+        )
+    return said
 
 
 def _selection(network: Network, share: float) -> str:

@@ -47,7 +47,7 @@ class Threshold:
         `share` of them is in the long run. One without a level has nothing to be left out of."""
         if level is None:
             return True
-        scaled = level * 2**STEP_BITS
+        scaled = level * (1 << STEP_BITS)
         if self.value is None:
             self.value = scaled
         taken = scaled >= self.value

@@ -223,9 +223,11 @@ class StepLearner(ABC):
         self.work["training_passes"] += 1
         self.work["macs_forward"] += self.masks.macs_forward
         if learnt:
+            again = self.room.rho > 0
             self.work["backward_passes"] += 1
-            self.work["macs_input_grad"] += self.masks.macs_input_grad
-            self.work["macs_weight_grad"] += self.masks.macs_weight_grad
+            self.work["macs_forward"] += again * self.masks.macs_forward
+            self.work["macs_input_grad"] += (1 + again) * self.masks.macs_input_grad
+            self.work["macs_weight_grad"] += (1 + again) * self.masks.macs_weight_grad
         return logits
 
     def _apply_batch(self) -> None:

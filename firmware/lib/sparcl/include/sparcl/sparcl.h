@@ -152,6 +152,7 @@ typedef struct scl_lesson {
     uint8_t alpha_shift;        /* of the logit term */
     bool nothing;               /* the loss gradient counts as all zero */
     scl_rate rate;              /* of this pass */
+    bool ascends;               /* sharpness: weights in use climb, nothing learns */
     uint16_t slot;              /* LightCL: the anchor that `logits` are from */
     const uint8_t *classes;     /* (classes) bits: those in the cross entropy; NULL: all */
     const int16_t *logits;      /* (classes) DER's logit term towards these; NULL: cross entropy */
@@ -245,6 +246,8 @@ typedef struct scl_model {
     /* x, as the replay buffer keeps it, was forwarded and its logits were kept (replay.h). lesson:
      * what it would teach; NULL: it is only remembered. True: it is not learnt. LightCL, IDS. */
     bool (*see)(struct scl_learner *learner, const int8_t *x, const scl_lesson *lesson);
+    /* Sharpness: a pass that learns was made twice (grda.h); count it once more. */
+    void (*twice)(struct scl_learner *learner);
 } scl_model;
 
 /* A network bound to its memory. */
