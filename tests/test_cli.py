@@ -207,6 +207,31 @@ def test_plan_tells_what_lightcl_takes() -> None:
     assert "leave one of --ewc and --lightcl out" in refused("plan", EXAMPLE / "network.sparcl", "--lightcl", "--ewc")
 
 
+def test_plan_tells_what_grda_takes() -> None:
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--grda", "--ewc").stdout
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    for name in ("fc1", "fc2", "fc3"):
+        assert re.search(rf"{name} weights in use, int8 +{net.weights[name].slots:,}", said), name
+    whole = sum(weights.slots for weights in net.weights.values())
+    assert f"gRDA: {whole:,} weights are drawn towards 0 after each pass that learns" in said
+    assert "Sharpness" not in said
+    sharp = sparcl("plan", EXAMPLE / "network.sparcl", "--grda", "--ewc", "--rho", "9").stdout
+    whole = net.macs_forward + net.macs_input_grad + net.macs_weight_grad
+    assert f"twice, {2 * whole:,} multiply-accumulates in the place of {whole:,}" in sharp
+    assert "needs room for both" in refused("plan", EXAMPLE / "network.sparcl", "--ewc", "--rho", "9")
+    assert "gRDA" not in sparcl("plan", EXAMPLE / "network.sparcl").stdout
+
+
+def test_plan_tells_what_ids_saves_and_costs() -> None:
+    said = sparcl("plan", EXAMPLE / "network.sparcl", "--ids", "0.25", "--ewc").stdout
+    net = network_file.load(EXAMPLE / "network.sparcl")
+    assert re.search(r"IDS: what is learnt, int32 +4\b", said)
+    backward = net.macs_input_grad + net.macs_weight_grad
+    assert f"IDS: 75.0% of the new samples are not learnt, each saves {backward:,} multiply-accumulates" in said
+    assert f"costs {net.graph.fan_in(net.graph.nodes[-1]) + net.classes} more and a softmax" in said
+    assert "IDS" not in sparcl("plan", EXAMPLE / "network.sparcl").stdout
+
+
 @pytest.mark.emulator
 def test_planned_ram_is_that_of_the_program(tmp_path: Path) -> None:
     """State, arena and stack exactly; the session as planned but for a port's few variables."""

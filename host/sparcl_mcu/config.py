@@ -137,6 +137,25 @@ class LightclConfig:
 
 
 @dataclass(frozen=True)
+class GrdaConfig:
+    """Directional pruning by gRDA (of our reconstruction of EsaCL). c, mu: after n samples weights in use are drawn
+    towards 0 by c * rate**(mu + 1/2) * n**mu, rate the learning rate of [learn]; c = 0: off. rho: sharpness, gradients
+    are taken a step of at most 2**rho units of a master up the gradient; 0: where the weights are."""
+
+    c: float = _within(0.0, 1000.0, default=0.0)
+    mu: float = _within(0.5, 0.99, default=0.6)
+    rho: int = _within(0, 14, default=0)
+
+
+@dataclass(frozen=True)
+class IdsConfig:
+    """Instance selection in one pass (of our reconstruction of EsaCL). share: of the new samples that is learnt, those
+    with the largest gradient of the last layer; 0: all of them, IDS is off."""
+
+    share: float = _within(0.0, 0.999, default=0.0)
+
+
+@dataclass(frozen=True)
 class DdrConfig:
     """Dynamic data removal. fraction: of each task's samples, removed in its first epochs; 0: off. samples: of a task,
     that the board has counters for; 0: as [data] samples_per_task. within_task: a sample is right when its class wins
@@ -216,6 +235,8 @@ class Config:
     dgm: DgmConfig = DgmConfig()
     ddr: DdrConfig = DdrConfig()
     lightcl: LightclConfig = LightclConfig()
+    grda: GrdaConfig = GrdaConfig()
+    ids: IdsConfig = IdsConfig()
     board: BoardConfig = BoardConfig()
     reference: ReferenceConfig = ReferenceConfig()
     folder: Path = field(default=Path(), metadata={"internal": True})
@@ -236,6 +257,10 @@ class Config:
             del content["learn"]["replay_at"]
         if self.lightcl == LightclConfig():  # as before it was there
             del content["lightcl"]
+        if self.grda == GrdaConfig():
+            del content["grda"]
+        if self.ids == IdsConfig():
+            del content["ids"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

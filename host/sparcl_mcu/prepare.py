@@ -14,6 +14,7 @@ from .design import NETWORKS, SIZED, freeze_until
 from .errors import SparclError
 from .experiment import Progress
 from .graph import Graph, GraphError
+from .learners import grda
 from .learners.base import Importance, LearnSettings, Replay, Room
 from .learners.masking import share
 from .network import Network
@@ -151,16 +152,17 @@ def learn_settings(config: Config) -> LearnSettings:
         single_head_loss=learn.single_head_loss,
         margin=learn.margin_skip,
         importance=Importance[config.tdm.importance.upper()],
-        tdm_intra=_fraction(config.tdm.intra) if moving else 0,
-        tdm_inter=_fraction(config.tdm.inter) if moving else 0,
-        dgm_share=_fraction((1 - q) / config.network.density) if q else 0,
-        ddr_fraction=_fraction(config.ddr.fraction),
+        tdm_intra=fraction(config.tdm.intra) if moving else 0,
+        tdm_inter=fraction(config.tdm.inter) if moving else 0,
+        dgm_share=fraction((1 - q) / config.network.density) if q else 0,
+        ddr_fraction=fraction(config.ddr.fraction),
         ddr_within_task=config.ddr.within_task,
     )
 
 
 def without_replay(settings: LearnSettings) -> LearnSettings:
-    """The control: two updates a step as with ER, masks and data as they are, no replay."""
+    """The control: two updates a step as with ER, masks and data as they are, no replay. IDS and gRDA, which
+    a network is generated with, stay."""
     return replace(
         settings,
         replay=Replay.REPEAT,
@@ -193,6 +195,23 @@ def room(config: Config, network: Network) -> Room:
             _ = network.graph.border
         except GraphError as error:
             raise ConfigError(f'[learn] replay_at = "border": {error}') from None
+    rate = learn_rate(settings)
+    first, mu = grda.start(config.grda.c, rate, config.grda.mu), round(config.grda.mu * 2**grda.MU_BITS)
+    if config.grda.c and not 0 < first <= grda.MOST:
+        raise ConfigError(
+            f"[grda] c = {config.grda.c:g} at a learning rate of {rate:g} draws weights by {first} / 2**24 after one "
+            f"sample; 1 .. {grda.MOST} are possible: choose a {'larger' if first == 0 else 'smaller'} c"
+        )
+    if config.grda.rho and not (first and ewc):
+        raise ConfigError(
+            f"[grda] rho = {config.grda.rho} moves the weights in use of gRDA by gradients that EWC gathers; set "
+            '[grda] c and [learn] method = "ewc", or leave rho out'
+        )
+    if config.ids.share and settings.margin:
+        raise ConfigError(
+            "[ids] share and [learn] margin_skip both decide which new samples are learnt, and are counted as one; "
+            "leave one of them out"
+        )
     light = settings.replay is Replay.LIGHTCL
     if light and len(network.trainable()) < 2:
         raise ConfigError(
@@ -218,13 +237,23 @@ def room(config: Config, network: Network) -> Room:
         ewc=ewc,
         light_keep=keep,
         light_most=most,
+        ids=fraction(config.ids.share),
+        prune=first,
+        prune_mu=mu if first else 0,
+        rho=config.grda.rho,
     )
+
+
+def learn_rate(settings: LearnSettings) -> float:
+    """Of a new sample, in real numbers."""
+    return settings.lr_mantissa * 2.0**settings.lr_exponent
 
 
 def light_shares(wanted: LightclConfig) -> tuple[int, int]:
     """Room.light_keep and light_most."""
-    return _fraction(wanted.keep), _fraction(wanted.most)
+    return fraction(wanted.keep), fraction(wanted.most)
 
 
-def _fraction(value: float) -> int:
+def fraction(value: float) -> int:
+    """A share in units of 2**-16, as learners take it."""
     return min(round(value * 65536), 65535)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
-from sparcl_mcu.graph import Node, size
-from sparcl_mcu.learners import lightcl
+from sparcl_mcu.graph import INPUT, Node, size
+from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.network import Network
 
@@ -37,10 +37,17 @@ class GenerateError(SparclError):
 
 def model_hash(network: Network, room: Room) -> int:
     """CRC-32 that identifies a network with its room; a board reports it in HELLO."""
-    *values, latent, ewc, keep, most = (int(value) for value in vars(room).values())
+    *values, latent, ewc, keep, most, ids, prune, mu, rho = (int(value) for value in vars(room).values())
     crc = zlib.crc32(struct.pack("<9I", network.fingerprint, *values))
-    light = b"lightcl %d %d" % (keep, most)
-    for used, name in ((latent, b"latent"), (ewc, b"ewc"), (keep, light)):  # others keep the hash they had before these
+    more = (
+        (latent, b"latent"),
+        (ewc, b"ewc"),
+        (keep, b"lightcl %d %d" % (keep, most)),
+        (ids, b"ids %d" % ids),
+        (prune, b"grda %d %d" % (prune, mu)),
+        (rho, b"rho %d" % rho),
+    )
+    for used, name in more:  # networks without one of these keep the hash they had before it was there
         crc = zlib.crc32(name, crc) if used else crc
     return crc
 
@@ -72,6 +79,8 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
         "windows": [_window(network, node) for node in network.graph.nodes if node.window],
         "scales": _scales(network),
         "anchored": [_anchors(network, node, room, memory) for node in lightcl.anchored(network)],
+        "ids": _ids(network, room) if room.ids else None,
+        "thresholds": grda.powers(room.prune, room.prune_mu),
         **_entry(network, room),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -105,6 +114,22 @@ def _entry(network: Network, room: Room) -> dict[str, Any]:
         "replay_values": size(graph.shapes[entry]),
         "latent_macs": sum(network.macs(node) for node in graph.split(entry)[0] if node.weighted),
         "learns_from_entry": any(entry in node.sources for node in network.trainable()),
+    }
+
+
+def _ids(network: Network, room: Room) -> dict[str, Any]:
+    """What the templates say about the last layer, whose gradient decides what is learnt."""
+    graph = network.graph
+    head = graph.nodes[-1]
+    (source,) = head.sources
+    scale = graph.scales[source]
+    return {
+        "classes": network.classes,
+        "gradient": f"{head.name}_v",
+        "inputs": size(graph.shapes[source]),
+        "h": "x" if source in (INPUT, room.entry(graph)) else f"{source.upper()}_Q(a)",
+        "from_entry": source in (INPUT, room.entry(graph)),
+        "exponent": str(network.exponents[scale]) if graph.scale_fixed(scale) else f"s->{scale}_scale.exponent",
     }
 
 
@@ -188,6 +213,7 @@ def _layer(network: Network, node: Node, room: Room) -> dict[str, Any]:
         "slots": weights.slots,
         "positions": network.positions(node),
         "anchored": room.light_keep > 0 and node in lightcl.anchored(network),
+        "pruned": room.prune > 0 and node in grda.pruned(network),
         "in_pass": node in network.graph.split(room.entry(network.graph))[1],
         "exponents": weights.exponents.tolist(),
         "kernel": kernel(network, node),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sparcl_mcu import ops
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
-from sparcl_mcu.learners import lightcl
+from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
@@ -77,6 +77,7 @@ class _Lowering:
         self.program = Program()
         self.entry = room.entry(self.graph)  # the tensor that forward starts at
         self.anchored = [node.name for node in lightcl.anchored(network)] if room.light_keep else []
+        self.pruned = [node.name for node in grda.pruned(network)] if room.prune else []
         self.parts: dict[str, list[str]] = {}  # by tensor: C names of sums (s_...) and errors (d_...) that meet in it
         self.sum_buffer: dict[str, str] = {}  # by C name of a sum: the buffer it lies in
         self.error_buffer: dict[str, str] = {}  # by tensor: the buffer its error lies in
@@ -122,7 +123,12 @@ class _Lowering:
 
     def _weights_line(self, node: Node) -> str:
         kind = "scl_depthwise" if node.op == "depthwise" else "scl_matrix"
-        return f"const {kind} m_{node.name} = layer_{node.name}({'' if node.frozen else 's'});"
+        source = "working" if node.name in self.pruned else "layer"
+        return f"const {kind} m_{node.name} = {source}_{node.name}({'' if node.frozen else 's'});"
+
+    def _reading(self, node: Node) -> str:
+        """The suffix of the kernels that read a layer's weights."""
+        return kernel(self.network, node) + ("_frozen" if node.name in self.pruned else "")
 
     # ---- forward
 
@@ -158,11 +164,11 @@ class _Lowering:
         """The kernel call and the scratch it uses."""
         name, source = node.name, node.sources[0]
         if node.op == "dense":
-            return f"scl_dense_forward_{kernel(self.network, node)}(&m_{name}, {self._vec(source)}, &o_{name});", []
+            return f"scl_dense_forward_{self._reading(node)}(&m_{name}, {self._vec(source)}, &o_{name});", []
         if node.op == "conv2d":
             count = scratch.conv2d_forward(self.graph, node)
             tile = self._buffer(f"{name}_tile", f"{name} patches, int16", count, "int16_t")
-            suffix, at = kernel(self.network, node), self._at(tile)
+            suffix, at = self._reading(node), self._at(tile)
             call = f"scl_conv2d_forward_{suffix}(&m_{name}, &w_{name}, {self._vec(source)}, {at}, &o_{name});"
             return call, [tile]
         if node.op == "depthwise":
@@ -202,7 +208,8 @@ class _Lowering:
             f"const scl_sum s_{v} = {{{self._at(v)}, {n}, SCL_LOSS_EXPONENT, true}};",
             f"scl_loss_grad(LOGITS(a), {n}, lesson, {self._at(v)});",
         ]
-        self.program.learn.append(Step("loss", ("logits", v), tuple(lines)))
+        seen = self._map_uses(*head.sources) if self.room.ids else []
+        self.program.learn.append(Step("loss", ("logits", v, *seen), tuple(lines)))
 
     def _backward(self, node: Node) -> None:
         self._error(node)
@@ -276,9 +283,9 @@ class _Lowering:
         name = node.name
         d = f"(scl_vec){{d_{name}.q, d_{name}.e}}"
         if node.op == "dense":
-            return f"scl_dense_input_grad_{kernel(self.network, node)}(&m_{name}, {d}, {v});", f"m_{name}.e_w", []
+            return f"scl_dense_input_grad_{self._reading(node)}(&m_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "conv2d":
-            suffix = kernel(self.network, node)
+            suffix = self._reading(node)
             return f"scl_conv2d_input_grad_{suffix}(&m_{name}, &w_{name}, {d}, {v});", f"m_{name}.e_w", []
         if node.op == "depthwise":
             suffix = "_frozen" if node.frozen else ""
@@ -350,7 +357,20 @@ class _Lowering:
             f"    memset(to_{name}.weight, 0, {4 * weights.slots});",
             f"    memset(to_{name}.bias, 0, {4 * len(weights.bias)});",
             f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}",
+        ]
+        if self.room.rho:
+            lines += ["    if (lesson->ascends) {", *self._ascent(node), "    } else {"]
+        lines += [
             f"    scl_ewc_learn(&held_{name}, to_{name}.weight, &s->head);",
             f"    scl_apply_biases(s->{name}_bias, to_{name}.bias, {len(weights.bias)});",
         ]
-        return lines, [sums, biases]
+        return [*lines, *(["    }"] if self.room.rho else [])], [sums, biases]
+
+    def _ascent(self, node: Node) -> list[str]:
+        """Sharpness: the line that takes a layer's weights in use up its gradient, if it has such weights."""
+        name, weights = node.name, self.network.weights[node.name]
+        if name not in self.pruned:
+            return []
+        where = f"s->{name}_working, s->{name}_master, to_{name}.weight"
+        tau = "scl_grda_threshold(thresholds, s->head.step)"
+        return [f"        scl_grda_ascend({where}, {weights.slots}, {weights.exponent}, {tau}, {self.room.rho});"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import size
-from sparcl_mcu.learners import lightcl
+from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
@@ -29,6 +29,7 @@ SCALE_BYTES = 12  # sizeof(scl_scale)
 WINDOW_BYTES = 16  # sizeof(scl_window)
 LAYER_BYTES = 48  # sizeof(scl_layer)
 ANCHORS_BYTES = 36  # sizeof(scl_anchors)
+THRESHOLDS_BYTES = 132  # of gRDA: int32 (SCL_GRDA_POWERS)
 ALIGN = 4
 
 
@@ -126,6 +127,7 @@ def _constants(network: Network, room: Room) -> int:
     """Flash for initial masters (or frozen weights), biases, indices, and what describes layers and their windows."""
     total = WINDOW_BYTES * sum(node.window is not None for node in network.graph.nodes)
     total += ANCHORS_BYTES * len(lightcl.anchored(network)) if room.light_keep else 0
+    total += THRESHOLDS_BYTES if room.prune else 0
     for node in network.weighted():
         weights = network.weights[node.name]
         total += LAYER_BYTES + weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
@@ -174,6 +176,9 @@ def _members(network: Network, room: Room) -> list[_Member]:
             members.append(_Member(f"{node.name}_anchor", f"{node.name} anchors, int16", "int16_t", slots))
             members.append(_Member(f"{node.name}_held", f"{node.name} held by EWC, uint16", "uint16_t", slots))
             members.append(_Member(f"{node.name}_fresh", f"{node.name} to be held, uint16", "uint16_t", slots))
+    for node in grda.pruned(network) if room.prune else []:
+        slots = network.weights[node.name].slots
+        members.append(_Member(f"{node.name}_working", f"{node.name} weights in use, int8", "int8_t", slots))
     for node in lightcl.anchored(network) if room.light_keep else []:
         name, (height, width, channels) = node.name, network.graph.shapes[node.name]
         count = room.replay * lightcl.limits(channels, room)[1] * height * width
@@ -194,6 +199,8 @@ def _members(network: Network, room: Room) -> list[_Member]:
     for scale in network.exponents:
         if not network.graph.scale_fixed(scale):
             members.append(_Member(f"{scale}_scale", f"{scale} output exponent", "scl_scale", 1))
+    if room.ids:
+        members.append(_Member("ids_threshold", "IDS: what is learnt, int32", "int32_t", 1))
     holder = "anchors" if room.light_keep else "replay buffer"
     if room.logits:  # one more row: of the new sample, until it is offered
         members.append(_Member("replay_logits", f"{holder}, int16 logits", "int16_t", (room.replay + 1) * classes))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import Node
+from sparcl_mcu.learners import ids
 from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.schedule import Schedule
 from sparcl_mcu.learners.simulated import SimulatedLearner
@@ -125,6 +126,8 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
         if layer.ewc:
             for values, what in ((layer.ewc.anchor, "anchor"), (layer.ewc.held, "held"), (layer.ewc.fresh, "fresh")):
                 _unpack(values, arrays[f"{node.name}_{what}"], node, blocks)
+        if layer.working is not None:
+            _unpack(layer.working, arrays[f"{node.name}_working"], node, blocks)
         if sparse:
             at = np.flatnonzero(sparse.stored)
             if learner.room.slice:
@@ -148,6 +151,9 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
             scale.exponent, scale.saturated, scale.window = (int(value) for value in arrays[f"{name}_scale"])
             if scale.exponent < made:
                 raise ValueError(f"{name} has the exponent {scale.exponent}, below the {made} it was made with")
+    if learner.room.ids:
+        (threshold,) = arrays["ids_threshold"].tolist()
+        learner.threshold.value = None if threshold == ids.FRESH else threshold
     _load_window(learner, arrays)
 
 

@@ -19,6 +19,8 @@ from ..graph import Graph, GraphError, size
 if TYPE_CHECKING:
     from sparcl_tools.plan import MemoryPlan
 
+    from ..network import Network
+
 SESSION_BYTES = 400  # the streaming firmware's own variables besides one frame of a sample; a test measures them
 STACK_BYTES = 2048  # assumed where no linker script of ours sets it aside
 CODE_BYTES = 26_000  # what runtime, session and port need at most
@@ -44,6 +46,11 @@ def plan(
     lightcl: Annotated[
         bool, typer.Option("--lightcl", help="Room for LightCL, with as many anchors as --replay says.")
     ] = False,
+    ids: Annotated[
+        float, typer.Option(min=0.0, max=0.999, help="Room for IDS, and the share of new samples it lets learn.")
+    ] = 0.0,
+    grda: Annotated[bool, typer.Option("--grda", help="Room for pruning by gRDA.")] = False,
+    rho: Annotated[int, typer.Option(min=0, max=14, help="With --grda and --ewc: sharpness, as [grda] rho.")] = 0,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the arena over the steps into this SVG file.", show_default=False)
     ] = None,
@@ -54,7 +61,7 @@ def plan(
     from ..config import LightclConfig
     from ..learners.base import Room
     from ..network_file import load
-    from ..prepare import light_shares
+    from ..prepare import fraction, light_shares
 
     facts = find(board)
     net = load(network)
@@ -64,6 +71,7 @@ def plan(
             raise PlanError("a network has room for EWC or for LightCL; leave one of --ewc and --lightcl out")
         keep, most = light_shares(LightclConfig())
         room = replace(room, logits=True, light_keep=keep, light_most=most)
+    room = replace(room, ids=fraction(ids), prune=int(grda), prune_mu=128 * grda, rho=rho)
     memory = make_plan(net, room)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -71,12 +79,42 @@ def plan(
     console.print(_state_table(memory))
     console.print(_arena_table(memory))
     console.print(_peak(memory), markup=False)
+    if room.prune:
+        console.print(_pruning(net, rho), markup=False)
+    if room.ids:
+        console.print(_selection(net, ids), markup=False)
     if room.replay and any(node.frozen for node in net.graph.nodes):
         console.print(_buffers(net.graph, replay), markup=False)
     if picture is not None:
         _draw(memory, picture)
         console.print(f"Wrote {picture}", markup=False)
     _verdict(memory, net.inputs, facts, console)
+
+
+def _pruning(network: Network, rho: int) -> str:
+    """What gRDA and sharpness cost of a step."""
+    from ..learners.grda import pruned
+
+    weights = sum(network.weights[node.name].slots for node in pruned(network))
+    said = f"gRDA: {_count(weights)} weights are drawn towards 0 after each pass that learns; what is 0 stays stored"
+    if rho:
+        once = network.macs_forward + network.macs_input_grad + network.macs_weight_grad
+        said += (
+            f"\nSharpness: a pass that learns goes forward and back twice, {_count(2 * once)} multiply-accumulates in "
+            f"the place of {_count(once)}"
+        )
+    return said
+
+
+def _selection(network: Network, share: float) -> str:
+    """What IDS saves of a step, and costs."""
+    node = network.graph.nodes[-1]
+    backward = network.macs_input_grad + network.macs_weight_grad
+    inputs = size(network.graph.shapes[node.sources[0]])
+    return (
+        f"IDS: {1 - share:.1%} of the new samples are not learnt, each saves {_count(backward)} multiply-accumulates "
+        f"of its backward pass; every one costs {_count(inputs + network.classes)} more and a softmax"
+    )
 
 
 def _buffers(graph: Graph, samples: int) -> str:

@@ -118,6 +118,11 @@ class Room:
     light_keep: int = 0  # LightCL: share of a layer's channels that each task wants kept, in 2**-16; 0: no LightCL.
     # The buffer then holds its anchors, 1 .. 255, with logits
     light_most: int = 0  # LightCL: share of a layer's channels kept at most
+    ids: int = 0  # IDS: share of the new samples that is learnt, in 2**-16, 0 .. 65535; 0: all, there is no IDS
+    prune: int = 0  # gRDA: the threshold of the first step, in 2**-24, below 2**31; 0: nothing is pruned
+    prune_mu: int = 0  # gRDA: it grows with the steps to this power, in 2**-16, 1 .. 65535
+    rho: int = 0  # sharpness: gradients are taken up to 2**rho units of a master up the gradient, 1 .. 14; 0: where the
+    # weights are
 
     def __post_init__(self) -> None:
         if self.batch > 1 and (self.tdm or self.dgm):
@@ -139,6 +144,26 @@ class Room:
                 f"LightCL keeps {self.light_keep} / 65536 of the channels a task, {self.light_most} / 65536 at most; "
                 "0 <= keep <= most < 65536 is needed; set [lightcl] keep and most"
             )
+
+        if self.prune and (self.batch > 1 or self.tdm or self.dgm):
+            raise LearnerError(
+                "gRDA prunes every stored weight, update by update: it needs batch = 1, and masks that stay (no TDM, "
+                "no DGM)"
+            )
+        if not (0 <= self.prune < 1 << 31 and (self.prune == 0 or 0 < self.prune_mu < 1 << 16)):
+            raise LearnerError(
+                f"gRDA's first threshold is {self.prune} / 2**24 and grows by the power {self.prune_mu} / 65536; it "
+                "must be below 2**31 / 2**24, and the power in 1 .. 65535; choose another [grda] c or mu"
+            )
+        if not 0 <= self.rho <= 14:
+            raise LearnerError(f"the radius rho of sharpness is 2**{self.rho} units of a master; 0 .. 14 are possible")
+        if self.rho and not (self.prune and self.ewc):
+            raise LearnerError(
+                "sharpness moves gRDA's weights in use, by gradients that EWC gathers: it needs room for both; set "
+                '[grda] c and [learn] method = "ewc", or leave [grda] rho out'
+            )
+        if not 0 <= self.ids < 1 << 16:
+            raise LearnerError(f"IDS learns {self.ids} / 65536 of the new samples; 0 .. 65535 are possible")
 
     def entry(self, graph: Graph) -> str:
         """The tensor that the replay buffer keeps and that training passes start at. Raises GraphError."""

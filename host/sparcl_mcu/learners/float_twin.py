@@ -16,7 +16,7 @@ from .. import numerics as nx
 from .. import torch_backend as backend
 from ..graph import INPUT, Node
 from ..sparsity import block_sum, expand
-from . import ewc, lightcl, masking
+from . import ewc, grda, ids, lightcl, masking
 from .base import Inputs, Labels, Room
 from .masks import SparseLayer
 from .step import Lesson, Slice, StepLearner, arg_max
@@ -33,6 +33,7 @@ class _Layer:
     learns: Any
     sparse: SparseLayer | None
     accumulated: NDArray[np.float64]  # importance, (2, rows, fan_in)
+    master: Any = None  # gRDA: what learns; `weight` is in use
 
 
 class _Hold:
@@ -81,6 +82,10 @@ class FloatTwin(StepLearner):
         self._trainable = [self._layers[node.name] for node in self.network.trainable()]
         self._parameters = [p for layer in self._trainable for p in (layer.weight, layer.bias)]
         self._gathered = [torch.zeros_like(p) for p in self._parameters]  # of the open mini-batch
+        self._pruned = [self._layers[node.name] for node in grda.pruned(self.network)] if self.room.prune else []
+        for layer in self._pruned:
+            layer.master = layer.weight.detach().clone()
+        self._thresholds = grda.powers(self.room.prune, self.room.prune_mu)
         self._holds = [_Hold(layer.weight) for layer in self._trainable] if self.room.ewc else []
         anchored = lightcl.anchored(self.network) if self.room.light_keep else []
         shapes = self.network.graph.shapes
@@ -147,17 +152,28 @@ class FloatTwin(StepLearner):
         if self.replay.anchors and lesson.logits is None and self._see(lesson, maps):
             self.work["skipped"] += 1
             return logits, False
-        if 0 < lesson.margin <= logits[lesson.label] - np.delete(logits, lesson.label).max():
+        skipped = 0 < lesson.margin <= logits[lesson.label] - np.delete(logits, lesson.label).max()
+        loss = self._loss(z, lesson)
+        if lesson.offered:
+            skipped |= not self.threshold.takes(self._level(loss, z, maps))
+        if skipped:
             self.work["skipped"] += 1
             return logits, False
-        gradients = torch.autograd.grad(self._loss(z, lesson) + self._held(lesson, maps), self._parameters)
+        gradients = torch.autograd.grad(loss + self._held(lesson, maps), self._parameters)
+        if self.room.rho:
+            self._ascend(gradients[::2])
+            z = backend.logits(self.network.graph, self._run(lesson.x[None]))
+            gradients = torch.autograd.grad(self._loss(z, lesson), self._parameters)
         with torch.no_grad():
             for layer, gradient in zip(self._trainable, gradients[::2], strict=True):
                 if layer.learns is not None:
                     gradient.mul_(layer.learns)
             if self.room.batch == 1:
+                for layer in self._pruned:
+                    layer.weight.copy_(layer.master)
                 self._pull(gradients[::2])
                 self._descend(gradients, lesson.rate_shift)
+                self._prune()
             else:
                 torch._foreach_add_(self._gathered, gradients, alpha=2.0**-lesson.rate_shift)
         return logits, True
@@ -171,6 +187,31 @@ class FloatTwin(StepLearner):
         with torch.no_grad():
             self._descend(self._gathered)
             torch._foreach_zero_(self._gathered)
+
+    def _level(self, loss: Any, z: Any, maps: dict[str, Any]) -> float | None:
+        """IDS: of the last layer's gradient."""
+        (g,) = backend.torch().autograd.grad(loss, [z], retain_graph=True)
+        (source,) = self.network.graph.nodes[-1].sources
+        return ids.real_level(float(g.norm() * maps[source].detach().norm()))
+
+    def _prune(self) -> None:
+        """gRDA: masters have learnt in the place of weights in use, which are made of them anew."""
+        threshold = grda.threshold(self._thresholds, self.step) * 2.0**grda.EXPONENT
+        for layer in self._pruned:
+            layer.master.copy_(layer.weight)
+            layer.weight.copy_(backend.functional().softshrink(layer.master, threshold))
+
+    def _ascend(self, gradients: Any) -> None:
+        """Sharpness: weights in use go up the gradient, as far as the integer learner's."""
+        with backend.torch().no_grad():
+            for node, layer, gradient in zip(self.network.trainable(), self._trainable, gradients, strict=True):
+                if layer.master is None:
+                    continue
+                if layer.learns is not None:
+                    gradient.mul_(layer.learns)
+                _, power = np.frexp(float(gradient.abs().max()))
+                unit = self.network.weights[node.name].exponent - 8
+                layer.weight.add_(gradient, alpha=2.0 ** (self.room.rho + unit - int(power)))
 
     # ---- EWC
 
@@ -187,7 +228,7 @@ class FloatTwin(StepLearner):
             for layer, hold in zip(self._trainable, self._holds, strict=True):
                 hold.held.add_(hold.fresh).clamp_(max=1)
                 hold.fresh.zero_()
-                hold.anchor = layer.weight.detach().clone()
+                hold.anchor = (layer.weight if layer.master is None else layer.master).detach().clone()
 
     # ---- LightCL
 

@@ -16,8 +16,8 @@ from ..graph import INPUT, Node, size
 from ..network import Weights
 from ..numerics import Ints
 from ..ops import activation, softmax_ce
-from ..sparsity import block_sum, expand
-from . import ewc, lightcl, masking
+from ..sparsity import block_sum, expand, in_storage_order
+from . import ewc, grda, ids, lightcl, masking
 from .base import Inputs, Labels
 from .ewc import Hold
 from .lightcl import Anchors
@@ -37,6 +37,7 @@ class _Layer:
     bias_gathered: Ints
     accumulated: Ints  # importance, (2, rows, fan_in), exponent e_w - 4
     ewc: Hold | None  # where the network has room for it
+    working: NDArray[np.int8] | None = None  # gRDA: weights in use, (rows, fan_in)
 
     @classmethod
     def load(cls, start: Weights, sparse: SparseLayer | None, ewc: bool) -> _Layer:
@@ -53,8 +54,8 @@ class _Layer:
 
     @property
     def hi(self) -> Ints:
-        """The rounded int8 weight of every master."""
-        return (self.masters >> 8).astype(np.int64)
+        """The int8 weights in use: with gRDA `working`, else the rounded masters."""
+        return (self.masters >> 8 if self.working is None else self.working).astype(np.int64)
 
     def accumulator_exponent(self, e_in: int) -> Ints | int:
         """Exponent of the accumulators: one, or one a row (depthwise)."""
@@ -106,6 +107,9 @@ class SimulatedLearner(StepLearner):
             name: _Layer.load(weights, sparse.get(name), self.room.ewc and name in learning)
             for name, weights in self.network.weights.items()
         }
+        self.pruned = [node.name for node in grda.pruned(self.network)] if self.room.prune else []
+        self.thresholds = grda.powers(self.room.prune, self.room.prune_mu)
+        self._prune(0)
         held = lightcl.anchored(self.network) if self.room.light_keep else []
         self.anchors = {node.name: Anchors.load(self.network, node, self.room) for node in held}
         self.scales = {
@@ -176,16 +180,26 @@ class SimulatedLearner(StepLearner):
 
     def _train(self, lesson: Lesson) -> tuple[Ints, bool]:
         z, trace = self._forward(lesson.x)
-        error, e_error = nx.to_block_float(_loss_gradient(z, lesson), nx.LOSS_EXPONENT)
+        gradient = _loss_gradient(z, lesson)
+        error, e_error = nx.to_block_float(gradient, nx.LOSS_EXPONENT)
         skipped = 0 < lesson.margin <= z[lesson.label] - np.delete(z, lesson.label).max()
+        if lesson.offered:
+            (source,) = self.network.graph.nodes[-1].sources
+            skipped |= not self.threshold.takes(ids.level(gradient, trace.maps[source], self._exponent(source)))
         self.work["skipped"] += bool(skipped) or (lesson.anchor is not None and lesson.logits is None)
         learns = bool(error.any()) and not skipped
         if self.replay.anchors and lesson.logits is None:
             learns = self._see(lesson, trace, learns)
         if learns:
-            rate = self.settings.lr_exponent - lesson.rate_shift
-            for node, d, e in self._backward(error[None, None], e_error, trace, lesson):
-                self._update(node, d, e, trace.maps[node.sources[0]], rate)
+            rate, at = self.settings.lr_exponent - lesson.rate_shift, trace
+            if self.room.rho:
+                for node, d, e in self._backward(error[None, None], e_error, trace, lesson):
+                    self._ascend(node, d, e, trace.maps[node.sources[0]], rate)
+                above, at = self._forward(lesson.x)
+                error, e_error = nx.to_block_float(_loss_gradient(above, lesson), nx.LOSS_EXPONENT)
+            for node, d, e in self._backward(error[None, None], e_error, at, lesson) if error.any() else ():
+                self._update(node, d, e, at.maps[node.sources[0]], rate)
+            self._prune(grda.threshold(self.thresholds, self.step))
         for name, count in trace.saturated.items():
             scale = self.scales[self.network.graph.scales[name]]
             if not scale.fixed:
@@ -272,6 +286,24 @@ class SimulatedLearner(StepLearner):
         for layer in self.layers.values():
             if layer.ewc:
                 layer.ewc.end_task(layer.masters)
+
+    def _prune(self, threshold: int) -> None:
+        """gRDA: weights in use are made of masters anew."""
+        for name in self.pruned:
+            layer = self.layers[name]
+            layer.working = grda.weights(layer.masters, layer.start.exponents, threshold)
+
+    def _ascend(self, node: Node, d: Ints, e_d: int, x: Ints, rate: int) -> None:
+        """Sharpness: a layer's weights in use go up its gradient; masters stay."""
+        operator, layer = ops.OPERATORS[node.op], self.layers[node.name]
+        assert isinstance(operator, ops.Weighted)
+        if layer.working is None:
+            return
+        shift = (layer.start.exponent - 16) - (e_d + self._exponent(node.sources[0]) + rate)
+        gradient = nx.sat(nx.rsr(self.settings.lr_mantissa * operator.weight_grad(node, d, x), shift), nx.INT32_MAX)
+        gradient = np.where(layer.start.mask, gradient, 0)
+        drawn = grda.soft(layer.masters, layer.start.exponents, grda.threshold(self.thresholds, self.step))
+        layer.working = grda.rounded(drawn + grda.ascent(gradient, self.room.rho))
 
     # ---- LightCL
 
@@ -366,12 +398,18 @@ class SimulatedLearner(StepLearner):
             crc = zlib.crc32(layer.start.exponents.tobytes(), crc)
             if layer.ewc:
                 crc = zlib.crc32(layer.ewc.bytes(layer.start.mask, node.block), crc)
+            if layer.working is not None:
+                working = in_storage_order(layer.working, layer.start.mask, node.block)
+                crc = zlib.crc32(working.astype(np.int8).tobytes(), crc)
             if node.name in self.anchors:
                 crc = zlib.crc32(self.anchors[node.name].bytes(), crc)
         for scale in self.scales.values():
             if not scale.fixed:
                 counters = np.array([scale.exponent, scale.saturated, scale.window], dtype="<i4")
                 crc = zlib.crc32(counters.tobytes(), crc)
+        if self.room.ids:
+            value = ids.FRESH if self.threshold.value is None else self.threshold.value
+            crc = zlib.crc32(np.array([value], dtype="<i4").tobytes(), crc)
         return crc
 
     def state_hash(self) -> int:

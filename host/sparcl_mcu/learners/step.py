@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..graph import size
 from ..network import Network
 from ..numerics import Stream
+from . import ids
 from .base import Inputs, Labels, LearnerError, LearnSettings, Numbers, Replay, Room, TaskInfo
 from .masks import Masks, SparseLayer
 from .removal import Removal
@@ -31,6 +32,7 @@ class Lesson:
     rate_shift: int = 0  # the learning rate is this many bits lower
     margin: int = 0  # > 0: nothing is learnt when the label wins by so much
     anchor: int | None = None  # LightCL: what a new sample becomes in place of being learnt, or a drawn one is held to
+    offered: bool = False  # IDS decides on it
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class StepLearner(ABC):
             0,
         )
         self.masks = Masks(self.network, self.room, settings)
+        self.threshold = ids.Threshold(self.room.ids)
         self._load()
 
     def remember(self, x: Inputs, y: Labels) -> None:
@@ -173,7 +176,8 @@ class StepLearner(ABC):
             self._open_anchors()
             self.replay.anchored = 0
         anchor = self.replay.free_anchor if replays else None
-        logits = self._pass(Lesson(x, label, own.classes, margin=s.margin, anchor=anchor))
+        offered = self.room.ids > 0 and anchor is None
+        logits = self._pass(Lesson(x, label, own.classes, margin=s.margin, anchor=anchor, offered=offered))
         if anchor is not None:
             self.replay.anchor(x, label, logits)
         if s.ddr_fraction:
@@ -219,9 +223,11 @@ class StepLearner(ABC):
         self.work["training_passes"] += 1
         self.work["macs_forward"] += self.masks.macs_forward
         if learnt:
+            again = self.room.rho > 0
             self.work["backward_passes"] += 1
-            self.work["macs_input_grad"] += self.masks.macs_input_grad
-            self.work["macs_weight_grad"] += self.masks.macs_weight_grad
+            self.work["macs_forward"] += again * self.masks.macs_forward
+            self.work["macs_input_grad"] += (1 + again) * self.masks.macs_input_grad
+            self.work["macs_weight_grad"] += (1 + again) * self.masks.macs_weight_grad
         return logits
 
     def _apply_batch(self) -> None:

@@ -256,13 +256,13 @@ static uint8_t learn(scl_learner *learner, const int8_t *x, const scl_lesson *le
     const uint8_t before = arg_max(model, logits, NULL);
     scl_watch watch = {0};
     scl_lesson once = *lesson;
-    const bool anchor = scl_replay_see(learner, x, lesson->label, logits);
+    const bool left_out = scl_replay_see(learner, x, lesson, logits);
     if (config->ddr_fraction > 0) {
         const uint8_t *task = scl_member(learner, model->classes_offset);
         const uint8_t given = config->ddr_within_task ? arg_max(model, logits, task) : before;
         scl_removal_note(learner, number, given != lesson->label);
     }
-    once.nothing = anchor || is_easy(learner, logits, lesson->label);
+    once.nothing = left_out || is_easy(learner, logits, lesson->label);
     once.watch = learner->state->step % WATCH_STEPS == 0 ? &watch : NULL;
     scl_pass_learn(learner, x, &once);
     count->skipped += once.nothing;
@@ -330,7 +330,7 @@ scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label)
     }
     x = scl_pass_enter(learner, x);
     if (learner->model->replay_logits_offset != 0) {
-        (void)scl_replay_see(learner, x, label,
+        (void)scl_replay_see(learner, x, NULL,
                              learner->model->forward(state, learner->arena, x, false));
     }
     scl_replay_insert(learner, x, label);

@@ -79,9 +79,12 @@ static void store(const scl_anchors *layer, scl_learner *learner, uint32_t slot,
     exponents[slot] = (int16_t)exponent_of(layer, learner->state);
 }
 
-bool scl_lightcl_see(scl_learner *learner, const int8_t *x, uint8_t label)
+bool scl_lightcl_see(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
 {
     scl_state *state = learner->state;
+    if (state->config.replay != SCL_REPLAY_LIGHTCL) {
+        return false;
+    }
     const scl_model *model = learner->model;
     const scl_lightcl *light = model->lightcl;
     const bool first = state->task_open && state->position == 0 && state->epochs_done == 0;
@@ -106,7 +109,7 @@ bool scl_lightcl_see(scl_learner *learner, const int8_t *x, uint8_t label)
         const scl_replay_slot to = scl_replay_at(learner, slot);
         const scl_replay_slot new = scl_replay_at(learner, model->replay_capacity);
         memcpy(to.x, x, model->replay_values);
-        *to.y = label;
+        *to.y = lesson->label;
         memcpy(to.logits, new.logits, model->classes * sizeof *to.logits);
     }
     state->anchored = (uint8_t)(slot + anchors);

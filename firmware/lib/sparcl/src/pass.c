@@ -1,5 +1,6 @@
 #include "pass.h"
 
+#include "sparcl/ops.h"
 #include "state.h"
 
 uint32_t scl_layer_live(const scl_learner *learner, const scl_layer *layer)
@@ -57,7 +58,18 @@ void scl_pass_learn(scl_learner *learner, const int8_t *x, const scl_lesson *les
         count->backward_passes++;
         count->macs_input_grad += work(learner, 0, passes_error);
         count->macs_weight_grad += work(learner, 0, scl_layer_learns);
+        if (learner->model->twice != NULL) {
+            learner->model->twice(learner);
+        }
     }
+}
+
+void scl_pass_twice(scl_learner *learner)
+{
+    scl_counters *count = &learner->counters;
+    count->macs_forward += work(learner, 0, scl_layer_live);
+    count->macs_input_grad += work(learner, 0, passes_error);
+    count->macs_weight_grad += work(learner, 0, scl_layer_learns);
 }
 
 void scl_pass(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "sparcl/lightcl.h"
 #include "state.h"
 
 scl_replay_slot scl_replay_at(const scl_learner *learner, uint32_t slot)
@@ -43,15 +42,15 @@ static int16_t *kept_logits(const scl_learner *learner)
     return scl_replay_at(learner, learner->model->replay_capacity).logits;
 }
 
-bool scl_replay_see(scl_learner *learner, const int8_t *x, uint8_t label, const int16_t *logits)
+bool scl_replay_see(scl_learner *learner, const int8_t *x, const scl_lesson *lesson,
+                    const int16_t *logits)
 {
     const scl_model *model = learner->model;
     int16_t *kept = kept_logits(learner);
     if (kept != NULL) {
         memcpy(kept, logits, model->classes * sizeof *kept);
     }
-    return learner->state->config.replay == SCL_REPLAY_LIGHTCL &&
-           model->lightcl->see(learner, x, label);
+    return model->see != NULL && model->see(learner, x, lesson);
 }
 
 void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t label)

@@ -22,8 +22,9 @@ scl_replay_slot scl_replay_draw(const scl_learner *learner, uint32_t stream);
 scl_replay_slot scl_replay_at(const scl_learner *learner, uint32_t slot);
 
 /* A new sample was forwarded: keep its logits until it is offered; nothing without room for them.
- * True if it becomes an anchor of LightCL, which is not learnt. */
-bool scl_replay_see(scl_learner *learner, const int8_t *x, uint8_t label, const int16_t *logits);
+ * lesson, and what is returned: as scl_model.see. */
+bool scl_replay_see(scl_learner *learner, const int8_t *x, const scl_lesson *lesson,
+                    const int16_t *logits);
 
 /* Offer one sample, with the logits kept; LightCL has taken what it wants already. */
 void scl_replay_insert(const scl_learner *learner, const int8_t *x, uint8_t label);

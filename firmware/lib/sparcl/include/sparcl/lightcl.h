@@ -23,17 +23,15 @@ typedef struct scl_anchors {
 } scl_anchors;
 
 typedef struct scl_lightcl {
-    bool (*see)(scl_learner *learner, const int8_t *x, uint8_t label); /* scl_lightcl_see */
-    void (*replay)(scl_learner *learner);                              /* scl_lightcl_replay */
+    void (*replay)(scl_learner *learner); /* scl_lightcl_replay */
     const scl_anchors *layers;
     uint32_t count;
 } scl_lightcl;
 
-/* x, as the replay buffer keeps it, was forwarded, its logits were kept (replay.h), and it is not
- * learnt yet. With a task's first sample the channels that the last one excited most are kept, and
- * its anchors forgotten; then it is noted what x excites, if that is asked for. True if it became
- * an anchor. */
-bool scl_lightcl_see(scl_learner *learner, const int8_t *x, uint8_t label);
+/* scl_model.see. With a task's first sample the channels that the last one excited most are kept,
+ * and its anchors forgotten; then it is noted what x excites, if that is asked for. True if it
+ * became an anchor. Nothing under other settings than SCL_REPLAY_LIGHTCL. */
+bool scl_lightcl_see(scl_learner *learner, const int8_t *x, const scl_lesson *lesson);
 
 /* The pass of an anchor that is drawn. */
 void scl_lightcl_replay(scl_learner *learner);

@@ -15,7 +15,7 @@
 #include "sparcl/sparcl.h"
 
 /* Parts of the runtime that a generated model names only if it has room for them, so that the
- * linker leaves them out of the others (scl_model.measure, .event, .remove). */
+ * linker leaves them out of the others (scl_model.measure, .event, .remove, .twice). */
 
 /* One step of an importance window: the new sample's pass and a drawn one's. */
 void scl_measure_step(scl_learner *learner, const int8_t *x, uint8_t label);
@@ -23,6 +23,8 @@ void scl_measure_step(scl_learner *learner, const int8_t *x, uint8_t label);
 void scl_event(scl_learner *learner);
 /* End of epoch state->epochs_done: DDR removes the samples that were wrong least. */
 void scl_remove_easiest(scl_learner *learner);
+/* The work of a pass that learns, once more. */
+void scl_pass_twice(scl_learner *learner);
 
 /* int8 mantissas with their shared exponent: value = q[i] * 2^e. */
 typedef struct scl_vec {

@@ -85,7 +85,8 @@ typedef struct scl_counters {
     uint32_t predictions;      /* samples classified by scl_predict */
     uint32_t training_passes;  /* forward passes that train, new and replayed samples */
     uint32_t backward_passes;  /* of those, passes whose loss gradient was not all zero */
-    uint32_t skipped;          /* new samples not learnt: right by the margin, or anchors */
+    uint32_t skipped;          /* new samples not learnt: right by the margin, anchors, or left out
+                                * by IDS */
     uint32_t removed;          /* samples that DDR removed from their task */
     uint32_t events;           /* points of the schedule at which masks were looked at */
     uint64_t macs_forward;     /* multiply-accumulates, training forwards */
@@ -151,6 +152,7 @@ typedef struct scl_lesson {
     uint8_t alpha_shift;        /* of the logit term */
     bool nothing;               /* the loss gradient counts as all zero */
     scl_rate rate;              /* of this pass */
+    bool ascends;               /* sharpness: weights in use climb, nothing learns */
     uint16_t slot;              /* LightCL: the anchor that `logits` are from */
     const uint8_t *classes;     /* (classes) bits: those in the cross entropy; NULL: all */
     const int16_t *logits;      /* (classes) DER's logit term towards these; NULL: cross entropy */
@@ -241,6 +243,11 @@ typedef struct scl_model {
     void (*event)(struct scl_learner *learner);
     void (*remove)(struct scl_learner *learner);
     const struct scl_lightcl *lightcl;
+    /* x, as the replay buffer keeps it, was forwarded and its logits were kept (replay.h). lesson:
+     * what it would teach; NULL: it is only remembered. True: it is not learnt. LightCL, IDS. */
+    bool (*see)(struct scl_learner *learner, const int8_t *x, const scl_lesson *lesson);
+    /* Sharpness: a pass that learns was made twice (grda.h); count it once more. */
+    void (*twice)(struct scl_learner *learner);
 } scl_model;
 
 /* A network bound to its memory. */
