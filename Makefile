@@ -56,7 +56,7 @@ format: setup ## rewrite Python and C in the house style
 doctor: setup ## what is installed, what is missing, and the command to get it
 	@$(SPARCL) doctor
 
-bench: setup ## docs/results/bench.md, measured again: instructions of kernels and steps (about 30 minutes)
+bench: setup ## docs/results/bench.md, measured again: instructions of kernels, steps and epochs (about an hour)
 	@$(SPARCL) bench
 
 results: setup ## docs/results/digits.md, measured again (10 seeds; about 5 minutes); sparcl.md drawn from what was run

@@ -11,7 +11,8 @@ import pytest
 from helpers import REPO
 from programs import need
 from sparcl_mcu.cli import bench
-from sparcl_tools import bench_float, bench_kernels, bench_steps, elf, sizes
+from sparcl_tools import bench_epochs, bench_float, bench_kernels, bench_steps, elf, sizes
+from sparcl_tools.bench_epochs import Call
 from sparcl_tools.bench_kernels import BenchError, Row
 
 ACCEPTED = REPO / "docs/results/bench.json"
@@ -89,8 +90,8 @@ def test_only_whole_steps_are_called_steps() -> None:
 def test_the_page_is_of_the_figures() -> None:
     """bench.md was written from bench.json, but for its date."""
     rows = json.loads(ACCEPTED.read_text())
-    fresh, kept = bench.page(rows).splitlines(), (REPO / "docs/results/bench.md").read_text().splitlines()
-    assert fresh[4:] == kept[4:]
+    fresh, kept = bench.page(rows, sizes.load(bench.SIZES)), (REPO / "docs/results/bench.md").read_text()
+    assert fresh.splitlines()[4:] == kept.splitlines()[4:]
 
 
 def test_rows_measured_again_take_their_place() -> None:
@@ -98,6 +99,35 @@ def test_rows_measured_again_take_their_place() -> None:
     other = dict(vars(row)) | {"core": "m3"}
     old = [dict(vars(row)) | {"instructions": 20}, other]
     assert bench.merged(old, [row]) == [dict(vars(row)), other]
+
+
+def test_parts_of_an_epoch_are_told_apart() -> None:
+    calls = [
+        Call.of(500, 0b010),  # a task begins, and grows
+        Call.of(100, 0b001),
+        Call.of(130, 0b101),
+        Call.of(530, 0b111),
+        Call.of(50, 3 << 3),  # epochs end
+        Call.of(450, 3 << 3 | 0b010),
+        Call.of(5, 0),
+    ]
+    assert bench_epochs.parts(calls) == {
+        bench_epochs.WHAT: 1765,
+        bench_epochs.TDM: 500 + 400 + 400,
+        bench_epochs.DDR: 2 * 50,
+        bench_epochs.IMPORTANCE: 2 * 30,
+    }
+    with pytest.raises(BenchError, match="make its task longer"):
+        bench_epochs.parts(calls[:2])
+
+
+def test_a_share_may_be_of_several_times_a_figure() -> None:
+    row = {"core": "m4", "what": "a", "block": "dense", "density": 1.0, "instructions": 30}
+    cell = bench.Cell("a", "dense", 1.0)
+    assert bench.Target("t", 1.0, (cell,), bench.Cell("b", "dense", 1.0), 5).measured([row]) is None
+    assert bench.Target("t", 1.0, (cell,), bench.Cell("b", "dense", 1.0), 5).measured(
+        [row, row | {"what": "b", "instructions": 12}]
+    ) == pytest.approx(0.5)
 
 
 def test_break_even_is_where_the_lines_meet() -> None:

@@ -44,7 +44,7 @@ def test_it_learns(board):
     record.end_task()
     assert learner.state_hash() == record.hash
     stats = learner.stats()
-    assert (stats["steps"], stats["predictions"], stats["instructions"], stats["stack_bytes"]) == (50, 20, 350, 1234)
+    assert (stats["steps"], stats["predictions"], stats["instructions"], stats["stack_bytes"]) == (50, 20, 7 * 52, 1234)
     assert {f"board_{name}" for name in LINK_COUNTERS} <= set(stats)
     assert stats["link_bytes"] == stats["link_bytes_sent"] + stats["link_bytes_received"] > 50 * 9
     assert all(isinstance(value, int) for value in stats.values())

@@ -273,9 +273,11 @@ def test_instructions_are_summed_over_the_wrap():
     for i in range(10):
         talk.observe(i)
     talk.done(Kind.PREDICT, X[0].tobytes())
-    assert talk.stats().instructions == 7 * 10
+    assert talk.stats().instructions == 7 * 11
     assert talk.stats().stack_bytes == 1234
+    talk.done(Kind.END_EPOCH)
     talk.done(Kind.END_TASK)
+    assert talk.stats().instructions == 7 * 13
     talk.done(Kind.RESET, RESET)
     assert talk.stats().instructions == 0
     board.close()

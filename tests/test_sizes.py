@@ -182,6 +182,9 @@ Linker script and memory map
  .text.a_name_that_is_longer_than_that
                 0x00000040       0xd0 /b/lib1/libsparcl.a(dense.o)
                 0x00000040                a_name_that_is_longer_than_that
+ .text.forward  0x00000110        0x6 /b/model/model.o
+ .rodata.of_the_model_whose_name_is_long
+                0x00000116       0x20 /b/model/model.o
  *fill*         0x00000110        0x2
  .text          0x00000112       0x10 /usr/lib/libc_nano.a(lib_a-memcpy.o)
  .text          0x00000122       0x10 /usr/lib/libc.a(libc_string_memset.c.o)
@@ -199,9 +202,22 @@ Linker script and memory map
 def test_a_map_is_added_up_by_object(tmp_path: Path) -> None:
     (tmp_path / "x.map").write_text(MAP)
     found = sizes.by_object(tmp_path / "x.elf")
-    assert found == {"libc": Usage(32, 0), "main": Usage(12, 68), "sparcl/dense": Usage(208, 0)}
+    assert found == {
+        "libc": Usage(32, 0),
+        "main": Usage(12, 68),
+        "model": Usage(32, 0),
+        "model code": Usage(6, 0),
+        "sparcl/dense": Usage(208, 0),
+    }
+    firmware = Firmware("cc 1", 0, found)
+    assert firmware.trainer == {"kernels": 208, "loss": 0, "replay": 0, "learner": 0, "model code": 6}
     with pytest.raises(SizesError, match=r"none.map cannot be read .*sparcl build"):
         sizes.by_object(tmp_path / "none.elf")
     (tmp_path / "x.map").write_text("hello")
     with pytest.raises(SizesError, match=r"x.map is no map of GNU ld"):
         sizes.by_object(tmp_path / "x.elf")
+
+
+def test_every_object_of_the_runtime_learns_or_not() -> None:
+    known = [*sizes.NOT_LEARNING, *(name for names in sizes.LEARNING.values() for name in names)]
+    assert sorted(known) == sorted(path.stem for path in (REPO / "firmware/lib/sparcl/src").rglob("*.c"))

@@ -147,13 +147,13 @@ def measure(board: str, step: Step, density: float, folder: Path, log: Callable[
         density,
         instructions,
         round(instructions / macs, 3),
-        round(instructions / _dense_macs(network), 3),
+        round(instructions / dense_macs(network), 3),
         sizes.flash_bytes,
         sizes.ram_bytes,
     )
 
 
-def _dense_macs(network: Network) -> int:
+def dense_macs(network: Network) -> int:
     """Multiply-accumulates of a step in which every weight exists: forward, input gradient, weight gradient."""
     total = 0
     for node in network.weighted():

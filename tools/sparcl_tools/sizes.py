@@ -18,8 +18,19 @@ SHARE, BYTES = 0.05, 64
 FLASH, RAM = {".text", ".ARM.exidx", ".data"}, {".data", ".bss"}
 CONTENTS = "Linker script and memory map"
 OUTPUT = re.compile(r"(\.\S+)(?:\s|$)")
+SECTION = re.compile(r" (\.\S+)")  # of an object file; a long name stands in a line of its own
 INPUT = re.compile(r" (?:[.\w$-]\S*)?\s*0x[0-9a-f]+\s+0x([0-9a-f]+) (\S.*)")
 MEMBER = re.compile(r".*/lib(\w+)\.a\((.+?)(?:\.c)?\.o(?:bj)?\)")
+
+# The code that learns, by object. The rest of the runtime is the host's link, the store and the hash of the state.
+RUNTIME, MODEL_CODE = "sparcl/", "model code"
+LEARNING = {
+    "kernels": {"add", "batch", "conv2d", "dense", "depthwise", "numerics", "output", "pool", "scale"},
+    "loss": {"error_sum", "softmax_ce"},
+    "replay": {"replay"},
+    "learner": {"event", "ewc", "importance", "learner", "lightcl", "mask", "pass", "removal", "schedule"},
+}
+NOT_LEARNING = {"admit", "crc32", "error", "frame", "help", "lock", "matrix", "query", "session", "siphash", "store"}
 
 
 class SizesError(SparclError):
@@ -46,6 +57,15 @@ class Firmware:
     def total(self) -> Usage:
         return Usage(sum(o.code for o in self.objects.values()), sum(o.ram for o in self.objects.values()))
 
+    @property
+    def trainer(self) -> dict[str, int]:
+        """Bytes of code that learning takes, by the parts of LEARNING and the model's functions."""
+        parts = {
+            part: sum(usage.code for name, usage in self.objects.items() if name.removeprefix(RUNTIME) in names)
+            for part, names in LEARNING.items()
+        }
+        return parts | {MODEL_CODE: self.objects[MODEL_CODE].code}
+
 
 Report = Mapping[str, Firmware]  # by "NETWORK on BOARD"
 
@@ -64,7 +84,8 @@ class Growth:
 def by_object(program: Path) -> dict[str, Usage]:
     """Bytes of each object file in a program built by `build`, by its name; alignment is nobody's.
 
-    The runtime's are `sparcl/NAME`; the C library and the compiler's are one each. Raises SizesError.
+    The runtime's are `sparcl/NAME`; the C library and the compiler's are one each; functions of the model are `model
+    code`, apart from its constants. Raises SizesError.
     """
     path = program.with_suffix(".map")
     try:
@@ -75,12 +96,17 @@ def by_object(program: Path) -> dict[str, Usage]:
         raise SizesError(f"{path} is no map of GNU ld; build the program again with: sparcl build")
     code: dict[str, int] = {}
     ram: dict[str, int] = {}
-    section = ""
+    section = part = ""
     for line in text.split(CONTENTS, 1)[1].splitlines():
         if match := OUTPUT.match(line):
             section = match[1]
-        elif match := INPUT.match(line):
+            continue
+        if match := SECTION.match(line):
+            part = match[1]
+        if match := INPUT.match(line):
             name, size = _object_name(match[2]), int(match[1], 16)
+            if name == "model" and part.startswith(".text"):
+                name = MODEL_CODE
             for sections, of in ((FLASH, code), (RAM, ram)):
                 if section in sections and size:
                     of[name] = of.get(name, 0) + size

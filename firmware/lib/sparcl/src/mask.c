@@ -33,16 +33,23 @@ scl_cut scl_cut_find(scl_code_of *code_of, const void *of, uint32_t total, uint3
 {
     uint32_t low = 0;
     uint32_t high = SCL_NO_KEY - 1;
+    uint32_t below = 0; /* items under low */
+    uint32_t up_to = 0; /* items up to high, once it has come down */
     while (low < high) {
         const uint32_t middle = (low + high) / 2;
-        if (count(code_of, of, total, middle) >= n) {
+        const uint32_t found = count(code_of, of, total, middle);
+        if (found >= n) {
             high = middle;
+            up_to = found;
         } else {
             low = middle + 1;
+            below = found;
         }
     }
-    const uint32_t below = low == 0 ? 0 : count(code_of, of, total, low - 1);
-    const uint32_t ties = count(code_of, of, total, low) - below;
+    if (high == SCL_NO_KEY - 1) {
+        up_to = count(code_of, of, total, high);
+    }
+    const uint32_t ties = up_to - below;
     const uint32_t taken = n - below < ties ? n - below : ties;
     return (scl_cut){.code = low, .ties = ties, .first = scl_pick(hash, ties), .taken = taken};
 }
@@ -136,6 +143,8 @@ void scl_mask_grow(scl_mask *mask, uint32_t n, uint32_t seed, uint32_t step, uin
     uint32_t from = room;
     uint32_t to = 0;
     uint32_t number = 0; /* in the dense layer */
+    const uint32_t hash =
+        scl_hash_with(scl_hash_with(scl_hash_with(seed, SCL_STREAM_GROWTH), step), layer);
     for (uint32_t group = 0; group < mask->groups; group++) {
         const uint32_t end = room + mask->start[group + 1];
         for (uint32_t column = 0; column < mask->columns; column++, number++) {
@@ -143,8 +152,7 @@ void scl_mask_grow(scl_mask *mask, uint32_t n, uint32_t seed, uint32_t step, uin
                 move_block(mask, to++, from++);
                 continue;
             }
-            const uint32_t h = scl_hash32(seed, SCL_STREAM_GROWTH, step, layer, number);
-            if (scl_pick(h, missing--) < wanted) {
+            if (scl_pick(scl_hash_with(hash, number), missing--) < wanted) {
                 new_block(mask, to++, column);
                 wanted--;
             }

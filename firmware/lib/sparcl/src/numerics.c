@@ -1,7 +1,8 @@
 #include "sparcl/numerics.h"
 
-static uint32_t mix(uint32_t u)
+uint32_t scl_hash_with(uint32_t h, uint32_t argument)
 {
+    uint32_t u = h ^ argument;
     u ^= u >> 16;
     u *= 0x7feb352du;
     u ^= u >> 15;
@@ -12,7 +13,8 @@ static uint32_t mix(uint32_t u)
 
 uint32_t scl_hash32(uint32_t seed, uint32_t stream, uint32_t step, uint32_t layer, uint32_t index)
 {
-    return mix(mix(mix(mix(seed ^ stream) ^ step) ^ layer) ^ index);
+    return scl_hash_with(scl_hash_with(scl_hash_with(scl_hash_with(seed, stream), step), layer),
+                         index);
 }
 
 int32_t scl_rsr_beyond(int32_t v, int shift)

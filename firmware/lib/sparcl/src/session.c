@@ -324,11 +324,26 @@ static scl_err begin_task(scl_session *s, const uint8_t *payload)
     return scl_begin_task(s->learner, &task);
 }
 
-static scl_err observe(scl_session *s, const uint8_t *payload, uint8_t *predicted)
+/* The calls that learn, whose instructions are counted; the link's and the store's are not. */
+static scl_err learn(scl_session *s, uint8_t kind, const uint8_t *payload, uint8_t *predicted)
 {
-    uint32_t before = s->io->instructions();
-    scl_err err = scl_observe(s->learner, (const int8_t *)(payload + 3), payload[0],
-                              get_u16(payload + 1), predicted);
+    const uint32_t before = s->io->instructions();
+    scl_err err;
+    switch (kind) {
+    case SCL_MSG_BEGIN_TASK:
+        err = begin_task(s, payload);
+        break;
+    case SCL_MSG_OBSERVE:
+        err = scl_observe(s->learner, (const int8_t *)(payload + 3), payload[0],
+                          get_u16(payload + 1), predicted);
+        break;
+    case SCL_MSG_END_EPOCH:
+        err = scl_end_epoch(s->learner);
+        break;
+    default:
+        err = scl_end_task(s->learner);
+        break;
+    }
     s->instructions += s->io->instructions() - before;
     return err;
 }
@@ -374,9 +389,10 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
     case SCL_MSG_RESET:
         return reset(s, payload);
     case SCL_MSG_BEGIN_TASK:
-        return begin_task(s, payload);
+    case SCL_MSG_END_EPOCH:
+        return learn(s, kind, payload, &predicted);
     case SCL_MSG_OBSERVE:
-        err = observe(s, payload, &predicted);
+        err = learn(s, kind, payload, &predicted);
         *value = predicted;
         if (err == SCL_OK) {
             s->uncommitted++;
@@ -385,10 +401,8 @@ static scl_err act(scl_session *s, uint8_t kind, const uint8_t *payload, uint16_
         return err;
     case SCL_MSG_REMEMBER:
         return scl_remember(s->learner, (const int8_t *)(payload + 1), payload[0]);
-    case SCL_MSG_END_EPOCH:
-        return scl_end_epoch(s->learner);
     case SCL_MSG_END_TASK:
-        err = scl_end_task(s->learner);
+        err = learn(s, kind, payload, &predicted);
         if (err == SCL_OK)
             commit_if_due(s, true);
         return err;

@@ -64,6 +64,10 @@ static inline int scl_blen(uint32_t v)
 /* Counter-based random number in [0, 2^32), the same in any visiting order. */
 uint32_t scl_hash32(uint32_t seed, uint32_t stream, uint32_t step, uint32_t layer, uint32_t index);
 
+/* One argument of it: h is the seed, then what this gave for the arguments so far. For many numbers
+ * that differ in the last. */
+uint32_t scl_hash_with(uint32_t h, uint32_t argument);
+
 /* n_p of the contract: a fraction of n in units of 2^-16, rounded half up; below n + 1. */
 static inline uint32_t scl_share(uint32_t n, uint16_t fraction)
 {
