@@ -28,7 +28,19 @@ LEARNING = {
     "kernels": {"add", "batch", "conv2d", "dense", "depthwise", "numerics", "output", "pool", "scale"},
     "loss": {"error_sum", "softmax_ce"},
     "replay": {"replay"},
-    "learner": {"event", "ewc", "importance", "learner", "lightcl", "mask", "pass", "removal", "schedule"},
+    "learner": {
+        "event",
+        "ewc",
+        "grda",
+        "ids",
+        "importance",
+        "learner",
+        "lightcl",
+        "mask",
+        "pass",
+        "removal",
+        "schedule",
+    },
 }
 NOT_LEARNING = {"admit", "crc32", "error", "frame", "help", "lock", "matrix", "query", "session", "siphash", "store"}
 
