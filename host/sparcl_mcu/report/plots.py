@@ -121,11 +121,12 @@ def sparsity(
     for dashes, (name, value) in zip(((1, 0), (6, 3), (1, 2)), levels.items(), strict=False):
         axes.axhline(100 * value, color=c["ink"], linewidth=1.1, linestyle=(0, dashes), label=name)
     axes.set_xlabel("sparsity", color=c["muted"])
-    axes.set_ylim(100 * lowest, 100)
+    highest = max(*levels.values(), *(mean + half for points in series.values() for _, mean, half in points))
+    axes.set_ylim(100 * lowest, min(100.0, 100 * highest + 2))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     axes.grid(axis="y", color=c["line"], linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, labelcolor=c["ink"], loc="lower left", fontsize=10)
+    axes.legend(frameon=False, labelcolor=c["ink"], loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=10)
     return _svg(figure, title)
 
 
