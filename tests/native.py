@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from helpers import REPO, compile_c, sanitized_runtime
 from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
+from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
+from sparcl_tools import state_block
 from sparcl_tools.generate import generate
 
 
@@ -113,3 +115,18 @@ class Program:
         bits = np.zeros(-(-self.network.classes // 8) * 8, np.uint8)
         bits[list(classes)] = 1
         return np.packbits(bits, bitorder="little").tobytes()
+
+
+def assert_learnt_the_same(
+    lines: list[str], learner: SimulatedLearner, want: Sequence[int], network: Network, room: Room
+) -> SimulatedLearner:
+    """Lines of `run` (hashes, then counters, then the saved state) are what NumPy's learner came to, with hashes `want`
+    on its way. Returns the saved state, loaded."""
+    *hashes, counters, block = lines
+    assert hashes == [f"{h:08x}" for h in want]
+    told = dict(pair.split("=") for pair in counters.split())
+    for counter, value in learner.stats().items():
+        assert int(told[counter]) == value, counter
+    loaded = state_block.load(network, room, bytes.fromhex(block))
+    assert loaded.state_hash() == learner.state_hash()
+    return loaded

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from executors import BOARDS, firmware, taught
 from helpers import every_operator, random_graph_network, random_network, random_samples
-from native import Program
+from native import Program, assert_learnt_the_same
 from sparcl_mcu import config, prepare
 from sparcl_mcu.learners import grda
 from sparcl_mcu.learners.base import Learner, LearnerError, LearnSettings, Replay, Room, TaskInfo
@@ -21,7 +21,6 @@ from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
-from sparcl_tools import state_block
 from sparcl_tools.generate import model_hash
 from sparcl_tools.plan import plan
 
@@ -254,14 +253,8 @@ def test_c_equals_numpy(name: str, tmp_path: Path) -> None:
         program.end_task()
     program.counters()
     program.save()
-    *hashes, counters, block = program.run()
     learner, want = expected(name)
-    assert hashes == [f"{h:08x}" for h in want]
-    told = dict(pair.split("=") for pair in counters.split())
-    for counter, value in learner.stats().items():
-        assert int(told[counter]) == value, counter
-    again = state_block.load(net, case.room, bytes.fromhex(block))
-    assert again.state_hash() == learner.state_hash()
+    again = assert_learnt_the_same(program.run(), learner, want, net, case.room)
     task, x, y = tasks(net)[0]
     for other in (again, learner):  # goes on alike
         other.begin_task(task)

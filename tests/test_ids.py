@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from executors import BOARDS, firmware, taught
 from helpers import SPARCL, SPARCL_ROOM, every_operator, random_graph_network, random_network, random_samples
-from native import Program
+from native import Program, assert_learnt_the_same
 from sparcl_mcu import config, design, prepare
 from sparcl_mcu.learners import ids
 from sparcl_mcu.learners.base import Importance, Learner, LearnerError, LearnSettings, Replay, Room, TaskInfo
@@ -211,14 +211,8 @@ def test_c_equals_numpy(name: str, tmp_path: Path) -> None:
         program.end_task()
     program.counters()
     program.save()
-    *hashes, counters, block = program.run()
     learner, want = expected(name)
-    assert hashes == [f"{h:08x}" for h in want]
-    told = dict(pair.split("=") for pair in counters.split())
-    for counter, value in learner.stats().items():
-        assert int(told[counter]) == value, counter
-    again = state_block.load(net, case.room, bytes.fromhex(block))
-    assert again.state_hash() == learner.state_hash()
+    again = assert_learnt_the_same(program.run(), learner, want, net, case.room)
     task, x, y = tasks(net)[0]
     for other in (again, learner):  # goes on alike
         other.begin_task(task)
