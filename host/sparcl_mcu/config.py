@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .block_choice import AUTO
 from .data.catalogue import is_path
 from .design import NETWORKS, SIZED
 from .errors import SparclError
@@ -63,13 +64,14 @@ class DataConfig:
 @dataclass(frozen=True)
 class NetworkConfig:
     """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of one in design.SIZED. density and
-    block: of the layers that are not small (design.py). profile: how the density is spread over them (profiles.py).
+    block: of the layers that are not small (design.py); auto: as block_choice.py finds for
+    the board's core. profile: how the density is spread over them (profiles.py).
     mask: which weights pretraining keeps. freeze_until: the first layer the board trains; None: all of them."""
 
     kind: str = _one_of(*NETWORKS, RESNET18, default="mlp")
     hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp, 16, 32, 64 for a cnn_s
     density: float = _within(0.001, 1.0, default=0.25)
-    block: str = _one_of(*map(str, BLOCKS), default="1x1")
+    block: str = _one_of(*map(str, BLOCKS), AUTO, default="1x1")
     profile: str = _one_of(*PROFILES, default="uniform")
     mask: str = _one_of("magnitude", "random", default="magnitude")
     freeze_until: str | None = None

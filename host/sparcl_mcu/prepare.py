@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from . import quantize
+from .block_choice import AUTO, Choice, choose, with_blocks
+from .boards.catalogue import find
 from .config import RESNET18, Config, ConfigError, DataConfig, LightclConfig, NetworkConfig
 from .data import DataSet, Task, class_incremental, consecutive, load, named, pooled, recorded_incremental
 from .design import NETWORKS, SIZED, freeze_until
@@ -20,7 +22,7 @@ from .learners.masking import share
 from .network import Network
 from .pretrain import PretrainSettings, pretrain
 from .profiles import erk
-from .sparsity import parse_block
+from .sparsity import SINGLE, parse_block
 
 
 class PrepareError(SparclError):
@@ -71,9 +73,10 @@ def _tasks(data: DataSet, wanted: DataConfig, samples: int | None) -> tuple[Task
     return class_incremental(data, classes, samples, wanted.validate_by)
 
 
-def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph:
-    """The architecture an experiment file asks for, for samples of `shape`. Raises PrepareError naming the kind."""
-    block = parse_block(wanted.block)
+def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int, core: str = "host") -> Graph:
+    """The architecture an experiment file asks for, for samples of `shape`. core: of the board, for which block shapes
+    are chosen if the file leaves that to us. Raises PrepareError naming the kind."""
+    block = SINGLE if wanted.block == AUTO else parse_block(wanted.block)
     if wanted.kind == RESNET18:
         raise PrepareError(
             f"[network] kind {RESNET18!r} is for `sparcl reference`: no board holds its 11 million weights"
@@ -84,9 +87,18 @@ def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int) -> Graph
         else:
             graph = SIZED[wanted.kind](shape, classes, hidden=wanted.hidden, density=wanted.density, block=block)
         graph = erk(graph) if wanted.profile == "erk" else graph
-        return freeze_until(graph, wanted.freeze_until) if wanted.freeze_until else graph
+        graph = freeze_until(graph, wanted.freeze_until) if wanted.freeze_until else graph
+        return with_blocks(graph, choose(graph, core)) if wanted.block == AUTO else graph
     except SparclError as error:
         raise PrepareError(f"[network] kind {wanted.kind!r}: {error}") from None
+
+
+def block_choices(config: Config, made: Scenario) -> tuple[Choice, ...]:
+    """Why `design` gave layers the block shapes it did; empty where the experiment file names one."""
+    if config.network.block != AUTO:
+        return ()
+    core = find(config.board.name).core
+    return choose(design(config.network, made.data.sample_shape, made.data.classes, core), core)
 
 
 def pretrained(config: Config, made: Scenario, on_progress: Progress, dense: Path | None = None) -> Network:
@@ -95,7 +107,8 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress, dense: Pat
 
     Nothing of later tasks is looked at, input scaling included: the device is shipped before they exist.
     """
-    graph = design(config.network, made.data.sample_shape, made.data.classes)
+    core = find(config.board.name).core
+    graph = design(config.network, made.data.sample_shape, made.data.classes, core)
     samples = np.concatenate([task.x_train for task in made.base])
     labels = np.concatenate([task.y_train for task in made.base])
     scaling = quantize.input_scaling(samples, config.data.normalise)  # type: ignore[arg-type]

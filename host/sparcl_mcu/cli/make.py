@@ -62,9 +62,11 @@ def pretrain(
     for node in net.weighted():
         weights = net.weights[node.name]
         rows, fan_in = weights.mask.shape
-        share = f" ({weights.slots / weights.mask.size:.0%} of dense)" if not weights.dense else ""
+        share = f" ({weights.slots / weights.mask.size:.0%} of dense, {node.block})" if not weights.dense else ""
         frozen = ", frozen" if node.frozen else ""
         console.print(f"  {node.name}: {node.op}, {rows} x {fan_in}, {weights.slots} weights{share}{frozen}")
+    for choice in prepare.block_choices(config, made):
+        console.print(f"Block shape of {choice}", markup=False)
     console.print(f"Wrote {target}", markup=False)
 
 

@@ -113,6 +113,9 @@ def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file:
                 "pretrain a network on these data with: sparcl pretrain"
             )
         return net
+    for choice in prepare.block_choices(config, made):
+        with steps.step(f"Choose the block shape of {choice}"):
+            pass
     with steps.step(f"Pretrain a sparse network on {made.base_names} ({made.base_samples} samples)") as p:
         return prepare.pretrained(config, made, p)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 
+from ..block_choice import AUTO
 from ..config import Config
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def pretrained(config: Config, made: Scenario, folder: Path) -> Network:
 
     content = config.to_dict()
     start = [config.name, config.seed, made.data.checksum, *(content[part] for part in ("data", "network", "pretrain"))]
+    start += [config.board.name] if config.network.block == AUTO else []
     file = folder / f"{_digest(start)}.sparcl"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
