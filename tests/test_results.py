@@ -257,22 +257,27 @@ def test_every_row_of_the_reference_can_be_run(tmp_path: Path) -> None:
 
 def test_the_page_of_methods_compares_with_derpp_and_with_sparcl_s_ram() -> None:
     def row(accs: tuple[float, float], ram: int, **more: float) -> dict[str, object]:
-        same = {"task_il": 0.9, "forgetting": 0.1, "commit": "abc"} | more
+        did = {"macs_forward": 300, "macs_input_grad": 0, "macs_weight_grad": 20, "macs_importance": 0}
+        same = {"task_il": 0.9, "forgetting": 0.1, "commit": "abc", "presented": 4, "stats": did} | more
         stats = {"instructions": 5000, "link_bytes": 800}
-        chip = {"ram_bytes": ram, "flash_bytes": 20_000, "presented": 10, "stats": stats}
+        chip = {"ram_bytes": ram, "flash_bytes": 20_000, "presented": 10, "stats": stats, "replay_bytes": 3000}
         return {"runs": [same | {"acc": acc} for acc in accs], "chip": chip}
 
     rows = {
         "DER++": row((0.7, 0.8), 9000),
         "SparCL-DER++ 0.75": row((0.6, 0.8), 8000),
+        "SparCL-DER++ 0.75, buffer of 15": row((0.6, 0.7), 6000),
         "LightCL": row((0.3, 0.4), 2000, acc_float=0.3, task_il_float=0.88),
+        "EsaCL-EWC": row((0.3, 0.4), 2000, pruned=0.9),
     }
     text = results_methods.page({"date": "2026-01-02", "first_seed": 0, "sets": {"a set": rows}})
     assert (
         "| LightCL | 35.0 ± 63.53 | **-40.00 ± 0.00** | 90.0 ± 0.00 | 10.0 ± 0.00 | +5.00 ± 63.53, **+2.00 ± 0.00**"
         in text
     )
-    assert "| 2,000 | 4.0x | 20,000 | 500 | 80 |" in text
+    assert "| 2,000 | 4.0x | 20,000 | 500 | 80 | 80 |  |" in text
+    assert "| 500 | 80 | 80 | 90.0 ± 0.00 |" in text
+    assert "| LightCL | 4.0x | 3.0x | 2.5x |" in text
 
 
 @pytest.mark.parametrize("name", results_methods.SETS)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .. import work
 from ..config import Config
 from ..summary import difference, spread
 from .options import DataDir, read
@@ -26,6 +27,10 @@ DENSE = merged(OFF, {"network": {"density": 1.0}})
 ER: Change = {"learn": {"method": "er"}}
 ANCHORS: Change = {"learn": {"method": "lightcl", "replay": 15}}
 FIFTEEN: Change = {"learn": {"replay": 15}}
+EWC: Change = {"learn": {"method": "ewc", "alpha_shift": 4}}
+ESACL = merged(EWC, {"grda": {"c": 1.0, "mu": 0.6, "rho": 9}})
+HALF: Change = {"ids": {"share": 0.5}}
+NO_RETRAINING: Change = {"pretrain": {"fine_tune_epochs": 0}}
 # name, settings, control as Run.control, whether the float twin learns beside
 ROWS = (
     Row("naive: two updates a step", DENSE, control="naive"),
@@ -39,7 +44,10 @@ ROWS = (
     Row("SparCL-DER++ 0.75", sparse(0.25)),
     Row("SparCL-DER++ 0.90", sparse(0.1)),
     Row("SparCL-DER++ 0.75, buffer of 15", sparse(0.25, FIFTEEN)),
-    Row("EWC", merged(DENSE, {"learn": {"method": "ewc"}}), twin=True),
+    Row("ER, IDS: half of the samples", merged(DENSE, ER, HALF)),
+    Row("EWC", merged(DENSE, EWC), twin=True),
+    Row("EsaCL-EWC, not retrained", merged(DENSE, ESACL, NO_RETRAINING), twin=True),
+    Row("EsaCL-EWC, IDS: half of the samples", merged(DENSE, ESACL, NO_RETRAINING, HALF)),
     Row("LightCL", merged(DENSE, ANCHORS), twin=True),
     Row("LightCL 0.75", merged(OFF, {"network": {"density": 0.25}}, ANCHORS), twin=True),
 )
@@ -49,7 +57,10 @@ SETS: dict[str, tuple[str, Change]] = {
         "base_fashion_mlp",
         merged(CNN_S, {"network": {"freeze_until": "conv3"}}),
     ),
-    "seq-digits, MLP, learns from fc2": ("digits_sparcl", {"network": {"freeze_until": "fc2"}}),
+    "seq-digits, MLP, learns from fc2": (
+        "digits_sparcl",
+        {"network": {"freeze_until": "fc2"}, "learn": {"replay": 200}},
+    ),
 }
 
 _HEAD = """\
@@ -59,8 +70,10 @@ Written {date} by `sparcl results methods` (`make results-methods`), measured at
 same stream on the native board, {seeds} seeds from {first}, from the same pretrained networks (dense, or pruned); RAM,
 flash and instructions are those of the firmware for `{board}`, counted by QEMU over a run of {samples} samples a task,
 for each sample the host has. *Bytes streamed*: to the board and back, for each sample. *RAM times less* than
-SparCL-DER++ 0.75: all of the firmware's, buffer included. *Board - twin*: points between integers and float32,
-class-il, then task-il. Means with 95 % t-intervals, differences paired by seed, bold where the interval excludes 0.
+SparCL-DER++ 0.75: all of the firmware's, buffer included. *Work*: multiply-accumulates as the board counts them, for
+each sample the host has. *Pruned*: weights of gRDA that are 0 at the end; they are stored and counted all the same.
+*Board - twin*: points between integers and float32, class-il, then task-il, by which methods without a buffer are to be
+judged. Means with 95 % t-intervals, differences paired by seed, bold where the interval excludes 0.
 """
 
 
@@ -118,8 +131,8 @@ def _section(name: str, rows: dict[str, Any]) -> str:
         f"## {name}",
         "",
         f"| method | class-il | minus {PAIR_WITH} | task-il | forgetting | board - twin | RAM, bytes | RAM times less "
-        "| flash, bytes | instructions a sample | bytes streamed a sample |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| flash, bytes | instructions a sample | bytes streamed a sample | work a sample | pruned |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     paired, largest = rows[PAIR_WITH]["runs"], rows["SparCL-DER++ 0.75"]["chip"]["ram_bytes"]
     for method, row in rows.items():
@@ -142,6 +155,25 @@ def _section(name: str, rows: dict[str, Any]) -> str:
             f"{chip['flash_bytes']:,}",
             f"{chip['stats']['instructions'] / presented:,.0f}",
             f"{chip['stats']['link_bytes'] / presented:,.0f}",
+            f"{sum(work.counted(run) for run in runs) / sum(run['presented'] for run in runs):,.0f}",
+            spread([run["pruned"] for run in runs if "pruned" in run]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n\n" + _memory_of_lightcl(rows)
+
+
+def _memory_of_lightcl(rows: dict[str, Any]) -> str:
+    """Its RAM beside SparCL-DER++'s with a large buffer, a small one, and none counted."""
+    large, small = rows["SparCL-DER++ 0.75"]["chip"], rows["SparCL-DER++ 0.75, buffer of 15"]["chip"]
+    others = (large["ram_bytes"], small["ram_bytes"], large["ram_bytes"] - large["replay_bytes"])
+    lines = [
+        "Firmware's RAM of LightCL, times less than that of SparCL-DER++ 0.75 with a buffer of 200 samples, with one "
+        "of 15, and with its buffer not counted (to be at least 4x, 2x and 1.5x):",
+        "",
+        "| | 200 samples | 15 samples | buffer not counted |",
+        "|---|---|---|---|",
+    ]
+    for name in (name for name in rows if name.startswith("LightCL")):
+        ram = rows[name]["chip"]["ram_bytes"]
+        lines.append(f"| {name} | " + " | ".join(f"{other / ram:.1f}x" for other in others) + " |")
     return "\n".join(lines) + "\n"

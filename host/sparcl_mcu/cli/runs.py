@@ -116,8 +116,8 @@ def _digest(facts: list[Any]) -> str:
 
 def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     """seed, commit, config_hash; the board's acc, acc_val, aia, bwt, forgetting, task_il, state_hash, work; memory in
-    bytes; of an emulated board ram_bytes and flash_bytes of its firmware; acc_float, acc_val_float and task_il_float of
-    the twin."""
+    bytes; of gRDA pruned, the share of its weights that are 0; of an emulated board ram_bytes and flash_bytes of its
+    firmware; acc_float, acc_val_float and task_il_float of the twin."""
     from sparcl_tools import elf
     from sparcl_tools.build import build
     from sparcl_tools.generate import generate, model_hash
@@ -147,6 +147,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
             settings = prepare.without_replay(settings)
         teach = experiment.run_joint if run.control == "joint" else experiment.run
         on_board = teach(board, stream, settings, epochs=epochs, on_progress=quiet)
+        learnt = client.read_state() if room.prune else b""
     finally:
         client.close()
     last, presented = on_board.stages[-1], sum(len(part) for part in stream.train[stream.shipped :]) * epochs
@@ -181,6 +182,9 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "replay_bytes": memory.replay_bytes,
         "weight_bytes": memory.weight_bytes,
     }
+    if working := [field for field in memory.state if field.name.endswith("_working")]:
+        zeros = sum(learnt[field.offset :][: field.bytes].count(0) for field in working)
+        found["pruned"] = zeros / sum(field.bytes for field in working)
     if facts.reached == "qemu":
         made_of = elf.sizes(program)
         found |= {"ram_bytes": made_of.ram_bytes, "flash_bytes": made_of.flash_bytes}
