@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from ..errors import SparclError
 from . import (
     bench,
+    freeze,
     look,
     make,
     plan,
@@ -73,6 +74,7 @@ app.add_typer(data, name="data")
 app.command("pretrain")(make.pretrain)
 app.command("generate")(make.generate)
 app.command("plan")(plan.plan)
+app.command("freeze")(freeze.freeze)
 app.command("build")(make.build)
 app.command("run")(run.run)
 app.command("pull")(state.pull)

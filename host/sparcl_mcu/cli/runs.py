@@ -30,15 +30,18 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One seed of one configuration. control: "naive", without replay, or "joint", all tasks at once: the bounds."""
+    """One seed of one configuration. control: "naive", without replay, or "joint", all tasks at once: the bounds.
+    validation: every accuracy is that of validation samples, the test part is not looked at."""
 
     config: Config
     twin: bool = True
     control: str = ""
+    validation: bool = False
 
     def file(self, kept: Path) -> Path:
         """Where the outcome is kept; a board's is also that of a run with its twin."""
         name = f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}" + ("_" + self.control).rstrip("_")
+        name += "_val" if self.validation else ""
         with_twin = kept / f"{name}.json"
         return with_twin if self.twin or with_twin.exists() else kept / f"{name}_board.json"
 
@@ -135,6 +138,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     net = pretrained(config, made, kept / "networks")
     room, settings = prepare.room(config, net), prepare.learn_settings(config)
     stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
+    stream = dataclasses.replace(stream, test=stream.val) if run.validation else stream
     model_dir = kept / "models" / run.file(kept).stem
     memory = generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)

@@ -37,16 +37,19 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """example: folder. change: settings of all rows. dense: settings of the dense rows alone."""
+    """example: folder. change: settings of all rows. dense, sparse: those of dense rows, and of rows with a density."""
 
     example: str
     seeds: int
     change: Change = dataclasses.field(default_factory=dict)
     dense: Change = dataclasses.field(default_factory=dict)
+    sparse: Mapping[float, Change] = dataclasses.field(default_factory=dict)
     rows: Callable[[Change], list[Row]] | None = None  # of the dense rows' settings; None: main_rows
 
     def table(self) -> list[Row]:
-        return (self.rows or main_rows)(self.dense)
+        rows = (self.rows or main_rows)(self.dense)
+        own = [self.sparse.get(row.change["network"].get("density", 0), {}) for row in rows]
+        return [dataclasses.replace(row, change=merged(row.change, more)) for row, more in zip(rows, own, strict=True)]
 
 
 def merged(*changes: Change) -> Change:
@@ -224,7 +227,9 @@ CIFAR = merged(
         "learn": {"replay": 50},
     },
 )
-CNN_S: Change = {"network": {"kind": "cnn_s", "hidden": None}}
+CNN_S: Change = {"network": {"kind": "cnn_s", "hidden": None}, "pretrain": {"fine_tune_epochs": 6}}
+PRUNED_SLOWLY: Change = {"learn": {"lr_exponent": -6}, "pretrain": {"prune": "gradual"}}
+CNN_SPARSE = {0.1: PRUNED_SLOWLY, 0.05: PRUNED_SLOWLY}
 
 RANDOM: Change = {"network": {"mask": "random"}}  # where masks begin, as the published ones do
 DENSE: Change = {"learn": {"lr_exponent": -8}, "network": {"mask": "magnitude"}}  # half the sparse rows' rate
@@ -234,8 +239,8 @@ SCENARIOS = {
     "seq_mnist_mlp": Scenario("base_fashion_mlp", 10, merged(MNIST, RANDOM), DENSE),
     "seq_fashion_mlp": Scenario("base_fashion_mlp", 20, merged(SEQUENTIAL, RANDOM), DENSE),
     "base_fashion_mlp": Scenario("base_fashion_mlp", 20, RANDOM, DENSE),
-    "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S),
-    "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S), rows=fewer_rows),
+    "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S, sparse=CNN_SPARSE, rows=fewer_rows),
+    "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S), sparse=CNN_SPARSE, rows=fewer_rows),
     "seq_kws": Scenario("base_fashion_mlp", 5, KWS, rows=fewer_rows),
     "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR, rows=fewer_rows),
     "har_persons": Scenario("har_persons", 10, rows=fewer_rows),

@@ -1,0 +1,91 @@
+"""`sparcl freeze`: which layers need not be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sparcl_mcu import config, design
+from sparcl_mcu.cli import freeze
+from sparcl_mcu.cli.app import app
+from sparcl_mcu.cli.runs import Run, measure
+
+REPO = Path(__file__).resolve().parents[1]
+SHORT = """
+name = "short"
+[data]
+source = "digits"
+samples_per_task = 24
+[network]
+hidden = [16]
+freeze_until = "fc2"
+[pretrain]
+epochs = 1
+fine_tune_epochs = 1
+[learn]
+epochs = 1
+[tdm]
+importance = "magnitude"
+[board]
+name = "qemu_m4"
+"""
+
+
+def accuracies(**each: float) -> dict[str, list[dict[str, Any]]]:
+    return {name: [{"acc": acc, "task_il": 0.9}] for name, acc in each.items()}
+
+
+def test_the_last_layer_that_costs_little_enough_is_proposed() -> None:
+    found = accuracies(conv1=0.70, conv2=0.71, conv3=0.702, head=0.5)
+    assert 'freeze_until = "conv3", class-il 70.2 % beside 71.0 at best' in freeze.proposal(found, "er", lose=1.0)
+    assert 'freeze_until = "conv2"' in freeze.proposal(found, "er", lose=0.5)
+    assert 'freeze_until = "head"' in freeze.proposal(found, "er", lose=30.0)
+
+
+def test_methods_without_a_buffer_are_judged_by_task_il() -> None:
+    found = accuracies(conv1=0.2, conv2=0.1)
+    assert 'freeze_until = "conv2", task-il 90.0 %' in freeze.proposal(found, "lightcl", lose=1.0)
+    within = {name: [{**run, "task_il": None} for run in runs] for name, runs in found.items()}
+    assert 'freeze_until = "conv1", class-il 20.0 %' in freeze.proposal(within, "ewc", lose=1.0)
+
+
+def test_every_layer_with_weights_may_be_the_first_that_is_trained() -> None:
+    assert freeze.candidates(design.cnn_s((28, 28), 10)) == ["conv1", "conv2", "conv3", "head"]
+
+
+def test_layers_are_compared_and_those_that_settings_refuse_are_named(tmp_path: Path) -> None:
+    (tmp_path / "experiment.toml").write_text(SHORT)
+    done = CliRunner().invoke(app, ["freeze", str(tmp_path), "--seeds", "1", "--kept", str(tmp_path / "kept")])
+    assert done.exit_code == 0, done.output
+    assert "from fc2 on is not possible: [tdm] and [dgm] act on sparse layers" in done.output
+    assert 'Proposed: [network] freeze_until = "fc1"' in done.output
+    row = next(line for line in done.output.splitlines() if line.startswith("  fc1"))
+    assert int(row.split()[-2].replace(",", "")) > 1000
+
+
+def test_accuracies_are_those_of_validation_samples(tmp_path: Path) -> None:
+    short = freeze.on_native(config.load(REPO / "examples/digits/experiment.toml"))
+    short = dataclasses.replace(
+        short,
+        data=dataclasses.replace(short.data, samples_per_task=24),
+        learn=dataclasses.replace(short.learn, epochs=1),
+        pretrain=dataclasses.replace(short.pretrain, epochs=1, fine_tune_epochs=1),
+    )
+    found = measure(Run(short, False, validation=True), None, tmp_path)
+    assert found["acc"] == found["acc_val"]
+    assert Run(short, False, validation=True).file(tmp_path) != Run(short, False).file(tmp_path)
+
+
+def test_settings_that_fit_no_layer_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> list[dict[str, Any]]:
+        raise config.ConfigError("[learn] needs more")
+
+    monkeypatch.setattr(freeze, "run_all", refuse)
+    (tmp_path / "experiment.toml").write_text(SHORT)
+    done = CliRunner().invoke(app, ["freeze", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "from fc1 on is not possible: [learn] needs more" in done.output
