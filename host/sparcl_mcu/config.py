@@ -66,7 +66,8 @@ class NetworkConfig:
     """kind: one of design.NETWORKS, or resnet18 for `sparcl reference`. hidden: of one in design.SIZED. density and
     block: of the layers that are not small (design.py); auto: as block_choice.py finds for
     the board's core. profile: how the density is spread over them (profiles.py).
-    mask: which weights pretraining keeps. freeze_until: the first layer the board trains; None: all of them."""
+    mask: which weights pretraining keeps. pruned: what density is the share of; without channels layers are smaller
+    and dense. freeze_until: the first layer the board trains; None: all of them."""
 
     kind: str = _one_of(*NETWORKS, RESNET18, default="mlp")
     hidden: tuple[int, ...] | None = _within(1, 4096, default=None)  # 64, 32 for an mlp, 16, 32, 64 for a cnn_s
@@ -74,6 +75,7 @@ class NetworkConfig:
     block: str = _one_of(*map(str, BLOCKS), AUTO, default="1x1")
     profile: str = _one_of(*PROFILES, default="uniform")
     mask: str = _one_of("magnitude", "random", default="magnitude")
+    pruned: str = _one_of("weights", "channels", default="weights")
     freeze_until: str | None = None
 
 
@@ -245,19 +247,24 @@ class Config:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the resolved configuration in canonical JSON.
+        """SHA-256 (hex) of `canonical` as JSON."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
-        Where files and ports are on this machine is left out, and how often a board commits: a data path counts by its
-        file name (the data have a checksum of their own).
-        """
+    def canonical(self) -> dict[str, Any]:
+        """`to_dict` less what changes no result: where files and ports are on this machine, how often a board commits,
+        and settings that are younger than others and at their defaults. A data path counts by its file name (the data
+        have a checksum of their own)."""
         content = self.to_dict()
         content["board"].pop("port", None)
         del content["board"]["commit_every"]
         if self.reference == ReferenceConfig():  # the board's runs do not depend on it
             del content["reference"]
-        if self.learn.replay_at == "input":  # as before there was a choice
+        if self.learn.replay_at == "input":
             del content["learn"]["replay_at"]
-        if self.lightcl == LightclConfig():  # as before it was there
+        if self.network.pruned == "weights":
+            del content["network"]["pruned"]
+        if self.lightcl == LightclConfig():
             del content["lightcl"]
         if self.grda == GrdaConfig():
             del content["grda"]
@@ -265,8 +272,7 @@ class Config:
             del content["ids"]
         if is_path(self.data.source):
             content["data"]["source"] = Path(self.data.source).name
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return content
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values; keys that are None are left out, as in a file."""

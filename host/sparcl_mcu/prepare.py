@@ -128,6 +128,7 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress, dense: Pat
             global_magnitude=config.network.profile == "global",
             gradual=wanted.prune == "gradual",
             random_masks=config.network.mask == "random",
+            channels=config.network.pruned == "channels",
         ),
         config.seed,
         on_epoch=lambda done, total, _: on_progress(done, total),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import thin
 from . import torch_backend as backend
 from .errors import SparclError
 from .graph import Graph, Node
@@ -41,6 +42,9 @@ class PretrainSettings:
     global_magnitude: bool = False  # sparse layers compete for their weights, instead of a density a layer
     gradual: bool = False  # prune a little after each epoch of the second half, not all at once
     random_masks: bool = False  # prune weights drawn at random instead of the smallest: the control
+    channels: bool = (
+        False  # a density is the share of a layer's channels that stay, and layers become smaller and dense
+    )
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def pretrain(
         pruned = epoch == settings.epochs
         if pruned and dense and not begun:
             _save(dense, layers, generator)
-        if pruned:
+        if pruned and settings.channels:
+            graph, layers = _thin(graph, layers, some)
+        elif pruned:
             _prune(graph, layers, some, settings, seed)
         elif settings.gradual and 2 * epoch > settings.epochs and epoch < settings.epochs:
             _prune(graph, layers, some, settings, seed, _left(epoch, settings.epochs))
@@ -130,7 +136,9 @@ def pretrain(
             hits += int((logits.argmax(dim=1) == labels[batch]).sum())
         if on_epoch:
             on_epoch(epoch + 1, total, hits / len(xs))
-    if settings.fine_tune_epochs == 0:
+    if settings.fine_tune_epochs == 0 and settings.channels:
+        graph, layers = _thin(graph, layers, some)
+    elif settings.fine_tune_epochs == 0:
         _prune(graph, layers, some, settings, seed)
     _fold(graph, layers, some)
     return FloatNetwork(
@@ -155,6 +163,11 @@ def _check(x: NDArray[np.float32], settings: PretrainSettings, normalised: bool)
         raise PretrainError(
             f"batch normalisation needs at least 2 samples a batch (batch {settings.batch}, {len(x)} samples); "
             "raise batch or set batch_norm to false"
+        )
+    if settings.channels and (settings.gradual or settings.global_magnitude or settings.random_masks):
+        raise PretrainError(
+            '[network] pruned = "channels" prunes each layer at once, its weakest channels: leave [pretrain] prune = '
+            '"gradual", [network] profile = "global" and mask = "random" out'
         )
 
 
@@ -240,6 +253,25 @@ def _left(epoch: int, epochs: int) -> float:
     """How much of the way to the wanted sparsity is left: 1 at half of the dense epochs, 0 at their end, falling with
     the cube (Zhu and Gupta, "To prune, or not to prune", 2017)."""
     return (2 - 2 * epoch / epochs) ** 3
+
+
+def _thin(graph: Graph, layers: dict[str, Layer], x: Any) -> tuple[Graph, dict[str, Layer]]:
+    """The strongest channels of layers with a density below 1, once normalisation is folded in."""
+    torch = backend.torch()
+    norms = _norms(graph, layers, x)
+    weights = {}
+    for name, layer in layers.items():
+        factor = norms[name][0][:, None] if name in norms else 1.0
+        weights[name] = (layer.weight.detach() * factor).numpy().astype(np.float64)
+    kept = thin.channels(graph, weights)
+    smaller = {}
+    for name, layer in layers.items():
+        rows, columns = torch.from_numpy(kept[name]), torch.from_numpy(thin.inputs(graph, name, kept))
+        weight = layer.weight.detach()[rows][:, columns].clone().requires_grad_()
+        bias = layer.bias.detach()[rows].clone().requires_grad_()
+        gamma = None if layer.gamma is None else layer.gamma.detach()[rows].clone().requires_grad_()
+        smaller[name] = Layer(weight, bias, gamma, torch.ones_like(weight))
+    return thin.graph_of(graph, kept), smaller
 
 
 def _prune(

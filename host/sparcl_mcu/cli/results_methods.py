@@ -50,6 +50,7 @@ ROWS = (
     Row("EsaCL-EWC, IDS: half of the samples", merged(DENSE, ESACL, NO_RETRAINING, HALF)),
     Row("LightCL", merged(DENSE, ANCHORS), twin=True),
     Row("LightCL 0.75", merged(OFF, {"network": {"density": 0.25}}, ANCHORS), twin=True),
+    Row("LightCL, half of the channels", merged(OFF, {"network": {"density": 0.5, "pruned": "channels"}}, ANCHORS)),
 )
 # Both with their first layers frozen, as LightCL and latents want it.
 SETS: dict[str, tuple[str, Change]] = {

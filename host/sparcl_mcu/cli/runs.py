@@ -97,13 +97,13 @@ def pretrained(config: Config, made: Scenario, folder: Path) -> Network:
     """The network a run starts from; kept, because the rows of a table often start from the same."""
     from .. import network_file, prepare
 
-    content = config.to_dict()
+    content = config.canonical()
     start = [config.name, config.seed, made.data.checksum, *(content[part] for part in ("data", "network", "pretrain"))]
     start += [config.board.name] if config.network.block == AUTO else []
     file = folder / f"{_digest(start)}.sparcl"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for of_pruning_or_later in ("density", "block", "profile", "mask", "freeze_until"):
+        for of_pruning_or_later in ("density", "block", "profile", "mask", "pruned", "freeze_until"):
             content["network"].pop(of_pruning_or_later, None)
         del content["pretrain"]["fine_tune_epochs"]
         dense = folder / f"{_digest(start)}.dense"
