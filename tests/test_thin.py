@@ -99,7 +99,7 @@ def test_maps_that_are_added_are_refused() -> None:
 
 
 def test_settings_of_weights_are_refused() -> None:
-    with pytest.raises(SparclError, match="leave .*gradual.*random.* out"):
+    with pytest.raises(SparclError, match=r"leave .*gradual.*random.* out"):
         pretrain(
             design.cnn_s((16, 16), 3, density=0.5), *data((16, 16)), dataclasses.replace(SHORT, gradual=True), seed=0
         )

@@ -42,9 +42,7 @@ class PretrainSettings:
     global_magnitude: bool = False  # sparse layers compete for their weights, instead of a density a layer
     gradual: bool = False  # prune a little after each epoch of the second half, not all at once
     random_masks: bool = False  # prune weights drawn at random instead of the smallest: the control
-    channels: bool = (
-        False  # a density is the share of a layer's channels that stay, and layers become smaller and dense
-    )
+    channels: bool = False  # a density is the share of channels that stay; layers become smaller and dense
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Channel pruning: layers that keep their strongest filters alone, as smaller dense layers.
 
-The static variant of LightCL (Wang et al. 2025): filters are ranked by their mean absolute weight, and what reads a layer
-loses the inputs that are gone.
+The static variant of LightCL (Wang et al. 2025): filters are ranked by their mean absolute weight, and what reads a
+layer loses the inputs that are gone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ThinError(SparclError):
 
 
 def channels(graph: Graph, weights: dict[str, NDArray[np.float64]]) -> dict[str, Kept]:
-    """Which output channels of every node stay, ascending: of a layer with density < 1 that share of them, at least one.
+    """Which output channels of every node stay, ascending: of a layer with density < 1 that share of them, one at least.
 
     weights: (rows, fan_in) by layer. Raises ThinError where two maps are added, which must keep the same ones.
     """
