@@ -23,7 +23,7 @@ class ThinError(SparclError):
 
 
 def channels(graph: Graph, weights: dict[str, NDArray[np.float64]]) -> dict[str, Kept]:
-    """Which output channels of every node stay, ascending: of a layer with density < 1 that share of them, one at least.
+    """Which output channels of every node stay, ascending: of a layer with density < 1 that share, one at least.
 
     weights: (rows, fan_in) by layer. Raises ThinError where two maps are added, which must keep the same ones.
     """
