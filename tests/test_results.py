@@ -288,7 +288,7 @@ def test_every_method_can_be_learnt_on_both_data_sets(name: str) -> None:
     assert len(
         {(each.hash, row.control) for each, row in zip(found.values(), results_methods.ROWS, strict=True)}
     ) == len(found)
-    shape = (28, 28) if "fashion" in example else (8, 8)
+    shape = {"base_fashion_mlp": (28, 28), "digits_sparcl": (8, 8), "har_persons": (64, 6)}[example]
     for each in found.values():
         plan(network := random_graph_network(prepare.design(each.network, shape, 10), 0), prepare.room(each, network))
         prepare.learn_settings(results_methods.on_chip(each))

@@ -62,6 +62,10 @@ SETS: dict[str, tuple[str, Change]] = {
         "digits_sparcl",
         {"network": {"freeze_until": "fc2"}, "learn": {"replay": 200}},
     ),
+    "har, domain-il: a person a task, CNN on windows, learns from conv2": (
+        "har_persons",
+        {"network": {"freeze_until": "conv2"}},
+    ),
 }
 
 _HEAD = """\
@@ -144,12 +148,12 @@ def _section(name: str, rows: dict[str, Any]) -> str:
             method,
             spread([run["acc"] for run in runs]),
             difference(less),
-            spread([run["task_il"] for run in runs]),
+            spread([run["task_il"] for run in runs if run["task_il"] is not None]),
             spread([run["forgetting"] for run in runs if run["forgetting"] is not None]),
             ", ".join(
                 difference([run[key] - run[f"{key}_float"] for run in runs if f"{key}_float" in run])
                 for key in ("acc", "task_il")
-                if f"{key}_float" in runs[0]
+                if runs[0].get(f"{key}_float") is not None
             ),
             f"{chip['ram_bytes']:,}",
             f"{largest / chip['ram_bytes']:.1f}x",
