@@ -49,7 +49,8 @@ class BenchError(SparclError):
 @dataclass(frozen=True)
 class Row:
     """A line of docs/results/bench.json. per_nonzero, per_mac: instructions by stored and by dense multiply-accumulate.
-    flash_bytes: the kernel's code; ram_bytes: masters, biases and scratch. Of a whole step both are the firmware's."""
+    flash_bytes: the kernel's code; ram_bytes: masters, biases and scratch. Of a whole step both are the firmware's, and
+    real is what it takes with real data; None: not measured, and no key of the file."""
 
     core: str
     what: str
@@ -60,6 +61,7 @@ class Row:
     per_mac: float
     flash_bytes: int
     ram_bytes: int
+    real: int | None = None
 
 
 @dataclass(frozen=True)

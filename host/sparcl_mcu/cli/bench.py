@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,8 @@ from rich.console import Console
 
 from sparcl_tools import sizes
 from sparcl_tools.pio import ROOT
+
+from .options import DataDir
 
 CHIP = "qemu_m4"  # measured at every density; the others at some
 BOARDS = (CHIP, "qemu_m0plus", "qemu_m3", "qemu_m33", "qemu_m55", "qemu_rv32")
@@ -29,15 +31,17 @@ def bench(
         list[str] | None, typer.Argument(help=f"Of {', '.join(BOARDS)}; default: all; or native.")
     ] = None,
     only: Annotated[str, typer.Option(help="Only what has this text in its name; the other rows stay.")] = "",
+    data_dir: DataDir = None,
     kept: Annotated[Path, typer.Option(help="Folder of the programs.")] = Path("build/bench"),
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results"),
 ) -> None:
     """Count instructions, check every output against NumPy, write bench.json, bench.md and bench.svg (1 hour).
 
     Boards and --only measure a part again, and put its rows in the place of those that were there. native: a table of
-    where the time of a sample goes on this computer, printed and not kept.
+    where the time of a sample goes on this computer, printed and not kept. With a data folder, steps are counted with
+    real samples as well.
     """
-    from sparcl_tools import bench_epochs, bench_float, bench_host, bench_kernels, bench_steps
+    from sparcl_tools import bench_epochs, bench_float, bench_host, bench_kernels, bench_real, bench_steps
 
     from ..report import plots
 
@@ -60,7 +64,11 @@ def bench(
             for density in step.densities:
                 if only in f"step {step.name}" and (board == CHIP or density in step.elsewhere):
                     folder = kept / board / f"{step.name}_{step.block}_{density}".replace(" ", "_")
-                    found = merged(found, [bench_steps.measure(board, step, density, folder, console.print)])
+                    row = bench_steps.measure(board, step, density, folder, console.print)
+                    if data_dir and board == CHIP and step.name in bench_real.REAL:
+                        real = bench_real.measure(board, step, density, folder, data_dir, console.print)
+                        row = replace(row, real=real)
+                    found = merged(found, [row])
                     file.write_text(json_text(found))
         if only in bench_float.WHAT:
             found = merged(found, [bench_float.measure(board, kept / board / "float", console.print)])
@@ -77,7 +85,7 @@ def merged(rows: Rows, new: list[Any]) -> Rows:
     """Rows with those of `new` (bench_kernels.Row) put in place of the ones they measure again, or behind them."""
     by_key = {key(row): row for row in rows}
     for row in new:
-        by_key[key(vars(row))] = dict(vars(row))
+        by_key[key(vars(row))] = {name: value for name, value in vars(row).items() if value is not None}
     return list(by_key.values())
 
 
@@ -183,7 +191,9 @@ call; the compiler is gcc at the flags of platformio.ini. Inputs, errors and out
 nonzero; what every case wrote was equal to NumPy's, and a step's state as well (`tools/sparcl_tools/bench_*.py`).
 *Per nonzero* divides by the stored multiply-accumulates, *per MAC* by those of the dense layer. A step is forward,
 loss, backward and update of one sample, at batch 1, with its share of what every 64th step costs that counts what
-updates do. All figures: [bench.json](bench.json). `tests/test_bench.py` fails where some of them grow by more than 2 %.
+updates do; with real data, which a pretrained network has not seen (MNIST, keywords, CIFAR-10), activations and errors
+are 0 where they are. All figures: [bench.json](bench.json). `tests/test_bench.py` fails where some of them grow by more
+than 2 %.
 
 ![Instructions against density; the dashed line is the dense layer]({svg})
 
@@ -230,8 +240,8 @@ What the inner loops take on the Cortex-M4, as gcc 12 compiles them, and why the
 
 ## Whole steps, Cortex-M4
 
-| step | block | density | instructions | per nonzero | per MAC | flash, bytes | RAM, bytes |
-|---|---|---|---|---|---|---|---|
+| step | block | density | instructions | with real data | per nonzero | per MAC | flash, bytes | RAM, bytes |
+|---|---|---|---|---|---|---|---|---|
 {steps}
 
 ## An epoch of SparCL-DER++, Cortex-M4
@@ -277,7 +287,8 @@ def page(rows: Rows, firmwares: sizes.Report) -> str:
             lines.append(f"| {target.what} | {shown[0]} | {shown[1]} | {met} |")
     steps = [
         f"| {row['what'].removeprefix('step ')} | {row['block']} | {row['density']:.0%} | {row['instructions']:,} "
-        f"| {row['per_nonzero']} | {row['per_mac']} | {row['flash_bytes']:,} | {row['ram_bytes']:,} |"
+        f"| {format(row['real'], ',') if 'real' in row else ''} | {row['per_nonzero']} | {row['per_mac']} "
+        f"| {row['flash_bytes']:,} | {row['ram_bytes']:,} |"
         for row in rows
         if row["core"] == "m4" and "step " in row["what"]
     ]
