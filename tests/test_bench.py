@@ -104,6 +104,15 @@ def test_rows_measured_again_take_their_place() -> None:
     assert bench.merged([kept, other], [with_real]) == [dict(vars(with_real)), other]
 
 
+def test_a_part_can_be_measured_before_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture without the layer it is of."""
+    row = Row("m4", "step mlp-784-128-10", "dense", 1.0, 10, 1.0, 0.1, 100, 50)
+    monkeypatch.setattr(bench_steps, "measure", lambda *_: row)
+    bench.bench(["qemu_m4"], only="step mlp-784", kept=tmp_path, out=tmp_path)
+    assert "| mlp-784-128-10 | dense | 100% | 10 |  | 1.0 | 0.1 | 100 | 50 |" in (tmp_path / "bench.md").read_text()
+    assert not (tmp_path / "bench.svg").exists()
+
+
 def test_parts_of_an_epoch_are_told_apart() -> None:
     calls = [
         Call.of(500, 0b010),  # a task begins, and grows
