@@ -7,6 +7,7 @@ import ctypes
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from c_structs import Memory, Rate, pointer, vec
 from helpers import runtime_library
@@ -14,6 +15,7 @@ from kernel_cases import (
     Gradients,
     Layer,
     Rng,
+    biases,
     blocks,
     crc_function,
     error_exponents,
@@ -21,14 +23,18 @@ from kernel_cases import (
     input_exponents,
     layers,
     mantissas,
+    masters,
     matrix_hash,
     outputs,
     rates,
     rngs,
     with_bias,
 )
+from sparcl_mcu import numerics as nx
 from sparcl_mcu import ops
 from sparcl_mcu.graph import Node
+from sparcl_mcu.sparsity import SINGLE
+from sparcl_tools.layout import pair_rows
 
 NODE = Node("fc", "dense", ("input",), outputs=1)
 DENSE = ops.DenseOp()
@@ -59,6 +65,33 @@ def test_forward(case: tuple[Layer, Rng, int], data: st.DataObject, last: bool) 
     )
     acc = DENSE.forward(NODE, layer.hi, x.astype(np.int64))
     out.check(with_bias(acc, layer.bias, layer.e_w + e_x), layer.e_w + e_x)
+    layer.memory.check()
+
+
+@st.composite
+def paired(draw: st.DrawFn) -> tuple[Layer, NDArray[np.int8], int]:
+    """(frozen layer whose rows lie in pairs, inputs, their exponent); half of them as large as can be."""
+    rng, e_x, e_w = draw(rngs), draw(input_exponents), draw(st.integers(-14, 0))
+    shape = draw(st.integers(1, 11)), draw(st.one_of(st.integers(1, 40), st.integers(500, 1100)))
+    values, x = masters(rng, np.ones(shape, np.bool_)), mantissas(rng, shape[1])
+    if draw(st.booleans()):
+        values[:] = rng.choice([nx.MASTER_MIN, nx.MASTER_MAX], (shape[0], 1))
+        x[:] = rng.choice([-127, 127])
+    bias = biases(rng, shape[0], e_w + e_x)
+    layer = Layer(values, np.ones(shape, np.bool_), SINGLE, e_w, bias, frozen=True, wide=False)
+    layer.weights = layer.memory.inputs(pair_rows(layer.hi.astype(np.int8)))
+    return layer, layer.memory.inputs(x), e_x
+
+
+@settings(max_examples=150)
+@given(paired(), st.data(), st.booleans())
+def test_forward_of_rows_in_pairs(case: tuple[Layer, NDArray[np.int8], int], data: st.DataObject, last: bool) -> None:
+    layer, x, e_x = case
+    e_acc = layer.e_w + e_x
+    acc = with_bias(DENSE.forward(NODE, layer.hi, x.astype(np.int64)), layer.bias, e_acc)
+    out = outputs(data.draw, len(layer.bias), e_acc, last=last)
+    runtime_library().scl_dense_forward_paired(ctypes.byref(layer.c()), vec(x, e_x), ctypes.byref(out.struct))
+    out.check(acc, e_acc)
     layer.memory.check()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import RUNTIME, WARNINGS, every_operator, random_graph_network, random_network
-from sparcl_mcu.design import NETWORKS, cnn_s, freeze_until
+from sparcl_mcu.design import NETWORKS, cnn_s, freeze_until, mlp
 from sparcl_mcu.graph import INPUT, Graph, Node
 from sparcl_mcu.learners.base import LearnerError, LearnSettings, Replay, Room
 from sparcl_mcu.sparsity import Block
@@ -256,6 +256,15 @@ def test_freezing_costs_less_ram_and_keeps_frozen_weights_out_of_the_state() -> 
     all_frozen = dataclasses.replace(network, graph=dataclasses.replace(network.graph, nodes=nodes))
     with pytest.raises(GenerateError, match="every layer is frozen"):
         generate(all_frozen, Path("never"), room=Room(replay=1), settings=LearnSettings())
+
+
+def test_constants_of_frozen_rows_in_pairs_are_planned(tmp_path: Path) -> None:
+    """With the zeros that make groups of four rows, and of four inputs, whole."""
+    graph = mlp((10,), 4, (7,))
+    learning, frozen = (random_graph_network(g, 1) for g in (graph, freeze_until(graph, "fc2")))
+    memory = generate(frozen, tmp_path, room=Room(replay=4), settings=LearnSettings())
+    assert "static const _Alignas(4) int16_t fc1_weights[48] =" in (tmp_path / "model.c").read_text()
+    assert plan(learning, Room(replay=4)).constant_bytes - memory.constant_bytes == 2 * 7 * 10 - 8 * 12
 
 
 def test_a_layer_may_have_a_name_that_means_something_in_c(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ def test_layers_larger_than_the_one_below_equal_numpy(name: str, tmp_path: Path)
     """Their errors are the largest buffers of the arena: where the planner once let live buffers overlap."""
     graphs = {"mlp": mlp((10,), 20, (8, 16), 0.5), "lenet": lenet((12, 10), 5, 0.5)}
     equal_in_c(random_graph_network(graphs[name], 0), tmp_path)
+
+
+@pytest.mark.parametrize("frozen", [("fc1",), ("fc2",), ("fc1", "fc2")], ids=str)
+def test_frozen_dense_layers_equal_numpy(frozen: tuple[str, ...], tmp_path: Path) -> None:
+    """Below all that learns they lie in pairs of rows; an error goes through the others."""
+    graph = mlp((10,), 5, (15, 9))
+    nodes = tuple(replace(node, frozen=node.name in frozen) for node in graph.nodes)
+    equal_in_c(random_graph_network(replace(graph, nodes=nodes), 0), tmp_path)
+    assert ("forward_paired(&m_fc1" in (tmp_path / "model.c").read_text()) == ("fc1" in frozen)
 
 
 @pytest.mark.parametrize("batch", [1, 4])

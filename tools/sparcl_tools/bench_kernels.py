@@ -30,7 +30,7 @@ from sparcl_mcu.sparsity import BLOCKS, SINGLE, Block, Mask, expand, shrink, top
 from . import elf
 from .build import build
 from .generate import templates, write
-from .layout import pack
+from .layout import pack, pair_rows
 from .pio import ROOT
 
 APP = ROOT / "firmware" / "bench"
@@ -136,6 +136,8 @@ class _Bench:
         self.positions = operator.positions(self.out_shape)
         n = self.rows * self.fan_in
         self.values = (_nonzero(rng, n) * 256 + rng.integers(-100, 100, n) + 128).astype(np.int16)
+        hi = (self.values >> 8).astype(np.int8).reshape(self.rows, self.fan_in)
+        self.pairs: list[int] = pair_rows(hi).ravel().tolist() if node.op == "dense" else []
         self.x = _nonzero(rng, *shape).astype(np.int8)
         self.d = _nonzero(rng, *self.out_shape).astype(np.int8)
         # Large enough for every accumulator to be positive: a ReLU then passes everything on.
@@ -204,8 +206,13 @@ class _Phases:
         wide = self.mask.shape[1] // self.block.cols > 256
         self.suffix = "" if node.op == "depthwise" else "_full" if dense else f"_{self.block}_i{16 if wide else 8}"
         self.matrix = self._matrix(dense, wide)
-        self._forward("")
-        self._forward("_frozen")
+        self.ram = 2 * len(self.order) + 4 * bench.rows
+        self._forward("forward", self.suffix, "bench_memory.master", self.ram)
+        if dense and node.op == "dense":
+            self._forward("forward, frozen", "_paired", "pairs", 0)
+            self._forward("forward, gRDA's weights", f"{self.suffix}_frozen", "hi", len(self.order) + self.ram)
+        else:
+            self._forward("forward, frozen", f"{self.suffix}_frozen", "hi", 0)
         self._input_grad()
         self._update("weight update", self.mask, [])
         if not dense and self.density == SELECTED_AT:
@@ -231,11 +238,10 @@ class _Phases:
         )
 
     def _call(
-        self, what: str, verb: str, frozen: str, rest: str, scratch: int, used: int, selected: list[int], crc: int
+        self, what: str, kernel: str, weights: str, rest: str, ram: int, used: int, selected: list[int], crc: int
     ) -> None:
         bench = self.bench
-        kernel = f"scl_{bench.layer.node.op}_{verb}{self.suffix}{frozen}"
-        weights = "hi" if frozen else "bench_memory.master"
+        kernel = f"scl_{bench.layer.node.op}_{kernel}"
         lines = [f"const {self.matrix.split('{')[0][1:-1]} m = {self.matrix}{weights}}};", f"{kernel}(&m, {rest});"]
         bench.cases.append(
             Case(
@@ -246,12 +252,13 @@ class _Phases:
                 crc=crc,
                 kernel=kernel,
                 nonzero=used * bench.positions,
-                ram=(0 if frozen else 2 * len(self.order) + 4 * bench.rows) + scratch,
+                ram=ram,
                 selected=selected,
             )
         )
 
-    def _forward(self, frozen: str) -> None:
+    def _forward(self, what: str, storage: str, weights: str, ram: int) -> None:
+        """storage: the kernel's suffix; weights: the C array that lies so; ram: its bytes, and those of biases."""
         bench = self.bench
         e_acc: Any = bench.e_w + E_X if len(bench.e_w) > 1 else E_W + E_X
         acc = self.operator.forward(bench.layer.node, self.hi, bench.x.astype(np.int64))
@@ -262,8 +269,7 @@ class _Phases:
         crc = bench.crc(q=q, positive=np.packbits((acc > 0).ravel(), bitorder="little"))
         vec = f"{self.window}(scl_vec){{x, {E_X}}}, "
         rest = vec + ("tile, " if bench.tile else "") + "&out"
-        what = "forward, frozen" if frozen else "forward"
-        self._call(what, "forward", frozen, rest, 2 * bench.tile, len(self.order), [], crc)
+        self._call(what, f"forward{storage}", weights, rest, ram + 2 * bench.tile, len(self.order), [], crc)
 
     def _input_grad(self) -> None:
         bench = self.bench
@@ -271,7 +277,8 @@ class _Phases:
         if len(bench.e_w) > 1:
             v = activation.rsr_channels(v, bench.e_w.max() - bench.e_w)
         rest = f"{self.window}(scl_vec){{d, {E_D}}}, bench_memory.v"
-        self._call("input gradient", "input_grad", "", rest, 0, len(self.order), [], bench.crc(v=v))
+        kernel, crc = f"input_grad{self.suffix}", bench.crc(v=v)
+        self._call("input gradient", kernel, "bench_memory.master", rest, self.ram, len(self.order), [], crc)
 
     def _update(self, what: str, learns: Mask, selected: list[int]) -> None:
         bench = self.bench
@@ -282,11 +289,11 @@ class _Phases:
         apply_bias(bias, d.sum(axis=(0, 1)), nx.BIAS_EXPONENT - (E_D + RATE))
         after = bench.values.copy()
         after[: len(self.order)] = masters.ravel()[self.order]
-        verb = "weight_update_selected" if selected else "weight_update"
+        kernel = ("weight_update_selected" if selected else "weight_update") + self.suffix
         to = "&(scl_masters){bench_memory.master, bench_memory.bias, " + ("selected}" if selected else "NULL}")
         rest = f"{self.window}{to}, (scl_vec){{d, {E_D}}}, (scl_vec){{x, {E_X}}}, (scl_rate){{1, {RATE}}}"
-        used = int(np.count_nonzero(learns))
-        self._call(what, verb, "", rest, 0, used, selected, bench.crc(master=after, bias=bias))
+        used, crc = int(np.count_nonzero(learns)), bench.crc(master=after, bias=bias)
+        self._call(what, kernel, "bench_memory.master", rest, self.ram, used, selected, crc)
 
 
 def _cases(layer: Layer, densities: tuple[float, ...]) -> _Bench:
@@ -309,6 +316,7 @@ def _generate(bench: _Bench, folder: Path) -> None:
         "layer": layer.name,
         "sizes": bench.sizes,
         "values": bench.values,
+        "pairs": bench.pairs,
         "tile": bench.tile,
         "bias": bench.bias,
         "x": bench.x.ravel(),

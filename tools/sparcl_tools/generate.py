@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sparcl_mcu import __version__
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import INPUT, Node, size
@@ -20,7 +22,7 @@ from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.network import Network
 
-from .layout import Blocks, index_bytes, is_sparse, pack
+from .layout import Blocks, index_bytes, is_paired, is_sparse, pack, pair_rows
 from .lower import kernel, lower
 from .plan import ANCHORS_BYTES, HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
 
@@ -220,12 +222,22 @@ def _layer(network: Network, node: Node, room: Room) -> dict[str, Any]:
         "index_type": f"uint{8 * index_bytes(weights, node.block)}_t",
         "start": start,
         "index": index,
-        "stored": [m >> 8 for m in masters] if node.frozen else masters,
+        **_stored(network, node, masters),
         "bias": weights.bias,
         "fan_in": fan_in,
         "bias_room": bias_room,
         "error_terms": network.error_terms(node) if set(node.sources) & network.graph.learns else 0,
     }
+
+
+def _stored(network: Network, node: Node, masters: list[int]) -> dict[str, Any]:
+    """The weights as generated code has them, and their type in C. masters: in the order of `pack`."""
+    if is_paired(network, node):
+        pairs = pair_rows((network.weights[node.name].masters >> 8).astype(np.int8))
+        return {"stored": pairs.ravel(), "stored_type": "_Alignas(4) int16_t"}
+    if node.frozen:
+        return {"stored": [m >> 8 for m in masters], "stored_type": "int8_t"}
+    return {"stored": masters, "stored_type": "int16_t"}
 
 
 def _window(network: Network, node: Node) -> dict[str, Any]:

@@ -18,6 +18,12 @@ def is_sparse(network: Network, node: Node) -> bool:
     return node.weighted and not node.frozen and not network.weights[node.name].dense
 
 
+def is_paired(network: Network, node: Node) -> bool:
+    """A frozen dense layer without masked weights that no error goes through: its weights lie in pairs of rows."""
+    frozen = node.op == "dense" and node.frozen and network.weights[node.name].dense
+    return frozen and node.sources[0] not in network.graph.learns
+
+
 @dataclass(frozen=True)
 class Blocks:
     """The blocks of a layer. stored: in the network as made (K); capacity: there is room for."""
@@ -65,3 +71,19 @@ def pack(masters: NDArray[np.int16], mask: Mask, block: Block) -> tuple[list[int
             stored += [int(m) for m in tile.ravel()]
         start.append(len(index))
     return start, index, stored
+
+
+def paired_bytes(rows: int, fan_in: int) -> int:
+    """Of weights in pairs of rows, with the zeros that make groups of four whole."""
+    return (rows + -rows % 4) * (fan_in + -fan_in % 4)
+
+
+def pair_rows(weights: NDArray[np.int8]) -> NDArray[np.int16]:
+    """int8 (rows, fan_in) as the kernels want them in pairs: int16 (groups of rows, groups of inputs, 2, 4), ops.h."""
+    rows, fan_in = weights.shape
+    padded = np.zeros((rows + -rows % 4, fan_in + -fan_in % 4), np.int16)
+    padded[:rows, :fan_in] = weights
+    pairs = padded[::2] + 256 * padded[1::2]
+    groups = pairs.reshape(len(padded) // 4, 2, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+    stored: NDArray[np.int16] = groups[..., [0, 2, 1, 3]]
+    return stored

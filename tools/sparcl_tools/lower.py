@@ -17,7 +17,7 @@ from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
 from . import scratch
-from .layout import index_bytes, is_sparse
+from .layout import index_bytes, is_paired, is_sparse
 
 
 class LowerError(SparclError):
@@ -65,6 +65,8 @@ def lower(network: Network, room: Room) -> Program:
 
 def kernel(network: Network, node: Node) -> str:
     """The suffix of the kernels that suit a dense or convolution layer's storage."""
+    if is_paired(network, node):
+        return "paired"
     width = index_bytes(network.weights[node.name], node.block)
     return (f"{node.block}_i{8 * width}" if width else "full") + ("_frozen" if node.frozen else "")
 

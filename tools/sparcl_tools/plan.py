@@ -16,7 +16,7 @@ from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
-from .layout import Blocks, index_bytes, is_sparse
+from .layout import Blocks, index_bytes, is_paired, is_sparse, paired_bytes
 from .lower import Program, lower
 
 
@@ -130,7 +130,9 @@ def _constants(network: Network, room: Room) -> int:
     total += THRESHOLDS_BYTES if room.prune else 0
     for node in network.weighted():
         weights = network.weights[node.name]
-        total += LAYER_BYTES + weights.slots * (1 if node.frozen else 2) + 4 * len(weights.bias)
+        stored = weights.slots * (1 if node.frozen else 2)
+        total += paired_bytes(*weights.mask.shape) if is_paired(network, node) else stored
+        total += LAYER_BYTES + 4 * len(weights.bias)
         total += len(weights.exponents) if node.op == "depthwise" else 0
         if not weights.dense:
             groups, per_block = len(weights.bias) // node.block.rows, node.block.rows * node.block.cols

@@ -232,8 +232,6 @@ What the inner loops take on the Cortex-M4, as gcc 12 compiles them, and why the
 - *Depthwise forward.* 16 for 4 (`ldrd ldr`, 2 `sxtb16`, 4 `ldrsb`, 4 `smla`, 2 `add`, `cmp bcc`, 1 spill), which is
   36 for the 9 taps of an output, and 35 more an output for its bias, the exponents of its channel, ReLU and the
   pointers of the taps. Weights in (tap, channel) order would save 3 loads in 16.
-- *Frozen dense forward.* 30 for 16: `ldr`, 2 `sxtb16` of the inputs; `ldr`, 2 `sxtb16`, 2 `smlad` a row; 7 for loop
-  and spills. Two weights as one 16-bit value would save half of the `sxtb16`, with a storage order of their own.
 - *Stochastic rounding.* The contract rounds updates to the nearest: with masters of 16 bits they do not die
   ([numerics.md](../numerics.md)). So no kernel rounds by chance, and there is no such row.
 - *Flash of what learns.* Kernels are inlined for every storage a network has (dense and blocks), forward, backward and

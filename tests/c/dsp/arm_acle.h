@@ -58,6 +58,11 @@ static inline int32_t __smlad(int16x2_t a, int16x2_t b, int32_t sum)
     return sum + acle_low(a) * acle_low(b) + acle_high(a) * acle_high(b);
 }
 
+static inline int64_t __smlald(int16x2_t a, int16x2_t b, int64_t sum)
+{
+    return sum + acle_low(a) * acle_low(b) + (int64_t)(acle_high(a) * acle_high(b));
+}
+
 static inline int16x2_t __qadd16(int16x2_t a, int16x2_t b)
 {
     return acle_pair(acle_saturated(acle_low(a) + acle_low(b)),

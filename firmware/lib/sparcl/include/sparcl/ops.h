@@ -76,13 +76,17 @@ typedef struct scl_output {
  * A matrix of `rows` outputs x `fan_in` inputs in blocks of R x C. The blocks of
  * one group of R rows lie together, by ascending input; within a block by row. A
  * dense matrix stores every block and no index. Trainable weights are masters,
- * frozen ones their rounded high bytes. */
+ * frozen ones their rounded high bytes.
+ *
+ * A matrix in pairs is dense and frozen. It is int16_t (groups of 4 rows, groups of 4 inputs,
+ * 2, 4), aligned to 4, zeros where there is no row or input: values 256 * hi of an odd row + hi of
+ * the even one before it, rows (0, 1) and (2, 3) of a group, each at its inputs 0, 2, 1, 3. */
 
 typedef struct scl_matrix {
     uint16_t rows;
     uint16_t fan_in;
     int8_t e_w;            /* weight = hi * 2^e_w */
-    const void *weights;   /* trainable: int16_t masters M'; frozen: int8_t hi */
+    const void *weights;   /* trainable: int16_t masters M'; frozen: int8_t hi, or int16_t pairs */
     const uint16_t *start; /* (rows / R + 1) first block of each group; NULL: dense */
     const void *index;     /* (blocks) block column, uint8_t or uint16_t; NULL: dense */
     const int32_t *bias;   /* (rows) exponent -20 */
@@ -135,7 +139,7 @@ SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
 #undef SCL_MATRIX_DECLARE
 
 /* ---- dense ----------------------------------------------------------------
- * forward: x (fan_in) -> out (rows).
+ * forward: x (fan_in) -> out (rows). forward_paired: of a matrix in pairs.
  * input_grad: d (rows) -> v int32 (fan_in), exponent e_w + d.e, with the weights as
  *     they are: call it before weight_update. Rows without error are skipped.
  * weight_update: masters and biases learn from error d (rows) and input x (fan_in).
@@ -150,6 +154,7 @@ SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
 SCL_TRAINABLE_LIST(SCL_DENSE_DECLARE)
 SCL_FROZEN_LIST(SCL_DENSE_DECLARE)
 #undef SCL_DENSE_DECLARE
+void scl_dense_forward_paired(const scl_matrix *m, scl_vec x, scl_output *out);
 #define SCL_DENSE_DECLARE(name, ...)                                                               \
     void scl_dense_weight_update_##name(const scl_matrix *m, const scl_masters *to, scl_vec d,     \
                                         scl_vec x, scl_rate rate);                                 \
