@@ -22,7 +22,7 @@ from sparcl_mcu.network import Network
 
 from .layout import Blocks, index_bytes, is_sparse, pack
 from .lower import kernel, lower
-from .plan import ANCHORS_BYTES, HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
+from .plan import ANCHORS_BYTES, HEAD_BYTES, HOLDS_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
 
 if TYPE_CHECKING:
     import jinja2
@@ -74,6 +74,7 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
         "layer_bytes": LAYER_BYTES,
         "window_bytes": WINDOW_BYTES,
         "anchors_bytes": ANCHORS_BYTES,
+        "holds_bytes": HOLDS_BYTES,
         "program": program,
         "layers": [_layer(network, node, room) for node in network.weighted()],
         "windows": [_window(network, node) for node in network.graph.nodes if node.window],
