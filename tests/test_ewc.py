@@ -213,18 +213,25 @@ def test_a_state_with_impossible_holds_is_not_admitted(tmp_path: Path) -> None:
 MOVING = dataclasses.replace(SPARCL_ROOM, replay=0, logits=False, ewc=True)
 SPARCL_EWC = dataclasses.replace(SPARCL, replay=Replay.EWC, alpha_shift=0, beta_shift=0, ddr_fraction=15000)
 MASKS = {
-    "all of it": SPARCL_EWC,
-    "single head, margin": dataclasses.replace(SPARCL_EWC, single_head_loss=True, margin=40),
-    "tdm alone": dataclasses.replace(SPARCL_EWC, importance=Importance.MAGNITUDE, dgm_share=0, ddr_fraction=0),
-    "dgm alone": dataclasses.replace(SPARCL_EWC, importance=Importance.OFF, tdm_intra=0, tdm_inter=0),
+    "all of it": (SPARCL_EWC, MOVING),
+    "single head, margin": (dataclasses.replace(SPARCL_EWC, single_head_loss=True, margin=40), MOVING),
+    "tdm alone": (
+        dataclasses.replace(SPARCL_EWC, importance=Importance.MAGNITUDE, dgm_share=0, ddr_fraction=0),
+        Room(ewc=True, tdm=True, inter=MOVING.inter),
+    ),
+    "dgm alone": (
+        dataclasses.replace(SPARCL_EWC, importance=Importance.OFF, tdm_intra=0, tdm_inter=0, ddr_fraction=0),
+        Room(ewc=True, dgm=True, slice=64),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_c_equals_numpy_at_every_event(block: Block, name: str, tmp_path: Path) -> None:
+    settings, room = MASKS[name]
     net = random_network(3, sizes=(48, 32, 16, 6), density=0.25, block=block)
-    assert_equal_at_every_event(net, tmp_path, MASKS[name], MOVING, tasks=3)
+    assert_equal_at_every_event(net, tmp_path, settings, room, tasks=3)
 
 
 @pytest.mark.parametrize("name", ["every operator", "frozen below", "ds_cnn"])
