@@ -50,7 +50,7 @@ class Masters(ctypes.Structure):
 
 
 class Gathered(ctypes.Structure):
-    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("weight", "bias", "selected"))
 
 
 class Measure(ctypes.Structure):

@@ -140,16 +140,19 @@ class Gradients:
         assert layer.bias_memory.tolist() == updated_bias(layer.bias, self.d, self.e_d, rate).tolist()
 
     def check_gather(self, rate: Rate, rng: Rng) -> None:
-        """Sums saturate: some begin near their limit."""
+        """Sums saturate: some begin near their limit. Those of blocks that do not learn stay."""
         layer = self.layer
+        learns, bits = layer.select(rng)
+        selected = None if bits is None else bits.ctypes.data
         rows = len(layer.bias)
         start = rng.integers(-nx.INT32_MAX, nx.INT32_MAX, layer.masters.shape) >> rng.integers(0, 31)
         bias_start = rng.integers(-nx.INT32_MAX, nx.INT32_MAX, rows)
         packed = [start[at] for at in storage_order(layer)]
         weight, bias = (layer.memory.both(np.array(values, np.int32)) for values in (packed, bias_start))
-        self.call("gather", Gathered(weight.ctypes.data, bias.ctypes.data), rate=rate)
+        self.call("gather", Gathered(weight.ctypes.data, bias.ctypes.data, selected), rate=rate)
         shift = (layer.e_w - 8) - (self.e_d + self.e_x + rate.exponent)
-        want = nx.sat(start + nx.rsr(rate.mantissa * self.gradient, shift - 8), nx.INT32_MAX)
+        change = nx.rsr(rate.mantissa * self.gradient, shift - 8)
+        want = nx.sat(start + np.where(learns, change, 0), nx.INT32_MAX)
         assert weight.tolist() == [want[at] for at in storage_order(layer)]
         total = rate.mantissa * self.d.reshape(-1, rows).astype(np.int64).sum(axis=0)
         bias_shift = nx.BIAS_EXPONENT - (self.e_d + rate.exponent)

@@ -23,6 +23,7 @@ ROOMS = {
     "replay": Room(replay=4),
     "ewc": Room(ewc=True, ids=32768, prune=4000, prune_mu=39322, rho=9),
     "lightcl": Room(replay=4, logits=True, light_keep=9830, light_most=19661),
+    "sparcl_ewc": Room(tdm=True, inter=655, dgm=True, slice=64, ddr=100, ewc=True),
     "sparcl": Room(replay=4, logits=True, tdm=True, inter=655, dgm=True, slice=64, ddr=100),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers import REPO, compile_c, sanitized_runtime
+from helpers import REPO, compile_c, random_samples, sanitized_runtime
 from sparcl_mcu.learners.base import LearnSettings, Room, TaskInfo
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.messages import Status
@@ -130,3 +130,69 @@ def assert_learnt_the_same(
     loaded = state_block.load(network, room, bytes.fromhex(block))
     assert loaded.state_hash() == learner.state_hash()
     return loaded
+
+
+def assert_equal_at_every_event(
+    network: Network, folder: Path, settings: LearnSettings, room: Room, *, samples: int = 40, tasks: int = 2
+) -> None:
+    """C and NumPy learn tasks of three epochs and two classes; states are compared after every ten samples,
+    finer than events, and after every epoch."""
+    epochs = 3
+    learner, program = SimulatedLearner(network, room), Program(network, folder, room=room)
+    want: list[str] = []
+    for device in (learner, program):
+        device.reset(settings)
+    x, y = random_samples(network, 12, seed=99)
+    for device in (learner, program):
+        device.remember(x, y)
+
+    def compare() -> None:
+        program.hash()
+        want.append(f"{learner.state_hash():08x}")
+
+    compare()
+    for task in range(tasks):
+        classes = (2 * task, 2 * task + 1)
+        x, y = random_samples(network, samples, seed=task)
+        y = np.array(classes, np.uint8)[y % 2]
+        for device in (learner, program):
+            device.begin_task(TaskInfo(classes, samples, epochs))
+        compare()
+        for _ in range(epochs):
+            wanted = np.flatnonzero(learner.wanted())
+            program.wanted(range(samples))
+            want += [str(int(bit)) for bit in learner.wanted()]
+            for part in range(0, len(wanted), 10):
+                numbers = wanted[part : part + 10]
+                for device in (learner, program):
+                    device.observe(x[numbers], y[numbers], numbers)
+                compare()
+            for device in (learner, program):
+                device.end_epoch()
+            compare()
+        for device in (learner, program):
+            device.end_task()
+            device.predict(x[:3], classes)
+            device.predict(x[:3])
+        want += [str(c) for c in (*learner.predict(x[:3], classes), *learner.predict(x[:3]))]
+    for number, node in enumerate(network.weighted()):
+        program.layer(number)
+        sparse = learner.layers[node.name].sparse
+        slots = network.weights[node.name].slots
+        live = int(sparse.mask.sum()) if sparse else slots
+        learns = 0 if node.frozen else int(sparse.learns.sum()) if sparse else slots
+        terms = int(np.count_nonzero(sparse.terms[sparse.stored])) if sparse else 0
+        want.append(f"{live} {learns} {terms} {network.weights[node.name].mask.size}")
+    for label in range(network.classes):
+        program.held(label)
+        want.append(str(int((learner.replay.y[: learner.replay.filled] == label).sum())))
+    assert learner.work["events"] == (10 * tasks if settings.masks_learn else 0)
+    program.counters()
+    program.save()
+    *got, counters, block = program.run()
+    assert got == want
+    told = dict(pair.split("=") for pair in counters.split())
+    for name, value in learner.stats().items():
+        assert int(told[name]) == value, name
+    assert (int(told["updates_watched"]) > 0) == (not room.ewc), "what EWC does is not watched"
+    assert state_block.load(network, room, bytes.fromhex(block)).state_hash() == learner.state_hash()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import cache
 from pathlib import Path
 
@@ -11,17 +12,19 @@ import pytest
 from numpy.typing import NDArray
 
 from executors import BOARDS, firmware, taught
-from helpers import every_operator, random_graph_network, random_network, random_samples
-from native import Program, assert_learnt_the_same
+from helpers import SPARCL, SPARCL_ROOM, every_operator, random_graph_network, random_network, random_samples
+from native import Program, assert_equal_at_every_event, assert_learnt_the_same
 from sparcl_mcu import config, design, prepare
 from sparcl_mcu.learners import ewc
-from sparcl_mcu.learners.base import Learner, LearnerError, LearnSettings, Replay, Room, TaskInfo
+from sparcl_mcu.learners.base import Importance, Learner, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.float_twin import FloatTwin
+from sparcl_mcu.learners.masks import SparseLayer
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
-from sparcl_mcu.sparsity import Block
+from sparcl_mcu.sparsity import BLOCKS, Block
 from sparcl_tools.generate import model_hash
+from sparcl_tools.layout import room_for
 from sparcl_tools.plan import plan
 
 SAMPLES, EPOCHS = 20, 2
@@ -41,12 +44,12 @@ def network(name: str) -> Network:
     return CASES[name]()
 
 
-def tasks(name: str) -> list[tuple[TaskInfo, NDArray[np.int8], NDArray[np.uint8]]]:
+def tasks(name: str, epochs: int = EPOCHS) -> list[tuple[TaskInfo, NDArray[np.int8], NDArray[np.uint8]]]:
     found = []
     for task in range(2):
         x, y = random_samples(network(name), SAMPLES, seed=task)
         classes = (2 * task, 2 * task + 1)
-        found.append((TaskInfo(classes, SAMPLES, EPOCHS), x, np.array(classes, np.uint8)[y % 2]))
+        found.append((TaskInfo(classes, SAMPLES, epochs), x, np.array(classes, np.uint8)[y % 2]))
     return found
 
 
@@ -54,10 +57,11 @@ def teach(learner: Learner, name: str, settings: LearnSettings = SETTINGS) -> li
     """Two tasks; the state hash after every epoch and task."""
     hashes = []
     learner.reset(settings)
-    for task, x, y in tasks(name):
+    for task, x, y in tasks(name, 3 if settings.ddr_fraction else EPOCHS):
         learner.begin_task(task)
-        for _ in range(EPOCHS):
-            learner.observe(x, y)
+        for _ in range(task.epochs):
+            wanted = np.flatnonzero(learner.wanted())
+            learner.observe(x[wanted], y[wanted], wanted)
             learner.end_epoch()
             hashes.append(learner.state_hash())
         learner.end_task()
@@ -204,6 +208,145 @@ def test_a_state_with_impossible_holds_is_not_admitted(tmp_path: Path) -> None:
     program.run()
 
 
+# ---- SparCL-EWC: masks that move
+
+MOVING = dataclasses.replace(SPARCL_ROOM, replay=0, logits=False, ewc=True)
+SPARCL_EWC = dataclasses.replace(SPARCL, replay=Replay.EWC, alpha_shift=0, beta_shift=0, ddr_fraction=15000)
+MASKS = {
+    "all of it": (SPARCL_EWC, MOVING),
+    "single head, margin": (dataclasses.replace(SPARCL_EWC, single_head_loss=True, margin=40), MOVING),
+    "tdm alone": (
+        dataclasses.replace(SPARCL_EWC, importance=Importance.MAGNITUDE, dgm_share=0, ddr_fraction=0),
+        Room(ewc=True, tdm=True, inter=MOVING.inter),
+    ),
+    "dgm alone": (
+        dataclasses.replace(SPARCL_EWC, importance=Importance.OFF, tdm_intra=0, tdm_inter=0, ddr_fraction=0),
+        Room(ewc=True, dgm=True, slice=64),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_c_equals_numpy_at_every_event(block: Block, name: str, tmp_path: Path) -> None:
+    settings, room = MASKS[name]
+    net = random_network(3, sizes=(48, 32, 16, 6), density=0.25, block=block)
+    assert_equal_at_every_event(net, tmp_path, settings, room, tasks=3)
+
+
+@pytest.mark.parametrize("name", ["every operator", "frozen below", "ds_cnn"])
+def test_c_equals_numpy_in_convolutions(name: str, tmp_path: Path) -> None:
+    room = dataclasses.replace(MOVING, slice=2048)
+    assert_equal_at_every_event(network(name), tmp_path, SPARCL_EWC, room, samples=20)
+
+
+def test_a_layer_that_is_full_on_trial_is_stored_in_blocks(tmp_path: Path) -> None:
+    """Once it has every block, it still is not a dense layer, whose weights lie row by row."""
+    net = random_network(3, sizes=(48, 32, 16, 6), density=0.95, block=Block(4, 1))
+    room = dataclasses.replace(MOVING, slice=512)
+    learner = SimulatedLearner(net, room)
+    learner.reset(SPARCL_EWC)
+    assert all(layer.most == layer.stored.size for layer in learner.masks.layers)
+    assert_equal_at_every_event(net, tmp_path, SPARCL_EWC, room)
+
+
+@pytest.mark.parametrize("board", [pytest.param("qemu_m4", marks=pytest.mark.emulator)])
+def test_moving_masks_are_equal_on_a_core_with_its_own_kernels(board: str, tmp_path: Path) -> None:
+    room, net = dataclasses.replace(MOVING, slice=2048), network("every operator")
+    program, _ = firmware(board, net, tmp_path, room=room, whole_memory=True)
+    simulated = SimulatedLearner(net, room)
+    with taught(board, program, net, room=room) as learner:
+        assert teach(learner, "every operator", SPARCL_EWC) == teach(simulated, "every operator", SPARCL_EWC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """A sparse layer after a call, each (rows, fan_in). values: weight, anchor, held, fresh."""
+
+    call: str
+    events: int
+    mask: NDArray[np.bool_]
+    learns: NDArray[np.bool_]
+    values: dict[str, NDArray[np.float64]]
+
+
+def moment(call: str, learner: SimulatedLearner | FloatTwin, layer: SparseLayer) -> Moment:
+    if isinstance(learner, FloatTwin):
+        hold, weight = learner._holds[layer.number], learner._layers[layer.node.name].weight.detach()
+        tensors = {"weight": weight, "anchor": hold.anchor, "held": hold.held, "fresh": hold.fresh}
+        values = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
+    else:
+        state = learner.layers[layer.node.name]
+        assert state.ewc
+        values = {"weight": state.masters - 128.0, "anchor": state.ewc.anchor - 128.0}
+        values |= {"held": state.ewc.held.astype(np.float64), "fresh": state.ewc.fresh.astype(np.float64)}
+    return Moment(call, learner.work["events"], layer.mask, layer.learns, values)
+
+
+@cache
+def histories(kind: type[SimulatedLearner] | type[FloatTwin]) -> list[list[Moment]]:
+    """Of each sparse layer, after every call of three tasks."""
+    net = random_network(3, sizes=(48, 32, 16, 6), density=0.25, block=Block(1, 4))
+    learner = kind(net, dataclasses.replace(MOVING, slice=256))
+    learner.reset(dataclasses.replace(SPARCL_EWC, ddr_fraction=0))
+    found: list[list[Moment]] = [[moment("reset", learner, layer)] for layer in learner.masks.layers]
+
+    def do(call: str, *arguments: object) -> None:
+        getattr(learner, call)(*arguments)
+        for history, layer in zip(found, learner.masks.layers, strict=True):
+            history.append(moment(call, learner, layer))
+
+    for task in range(3):
+        x, y = random_samples(net, 40, seed=task)
+        y = np.array((2 * task, 2 * task + 1), np.uint8)[y % 2]
+        do("begin_task", TaskInfo((2 * task, 2 * task + 1), 40, 3))
+        for _ in range(3):
+            for i in range(40):
+                do("observe", x[i : i + 1], y[i : i + 1])
+            do("end_epoch")
+        do("end_task")
+    return found
+
+
+KINDS = pytest.mark.parametrize("kind", [SimulatedLearner, FloatTwin])
+
+
+@KINDS
+def test_what_dgm_leaves_out_stays_as_it_is(kind: type[SimulatedLearner] | type[FloatTwin]) -> None:
+    """Weight, anchor and holds between two events, though many of these weights are away from what holds them."""
+    pulled = 0
+    for history in histories(kind):
+        for before, after in itertools.pairwise(history):
+            out = before.mask & ~before.learns
+            if after.call == "observe" and after.events == before.events:
+                for name, values in after.values.items():
+                    assert np.array_equal(values[out], before.values[name][out]), name
+                way = np.abs(after.values["weight"] - after.values["anchor"]) * after.values["held"]
+                pulled += int(np.count_nonzero(way[out]))
+    assert pulled > 1000
+
+
+@KINDS
+def test_what_is_removed_is_forgotten_and_what_grows_is_held_by_nothing(
+    kind: type[SimulatedLearner] | type[FloatTwin],
+) -> None:
+    """Until its first task is over: then it is held like any other."""
+    lost = grown = held = 0
+    for history in histories(kind):
+        young = np.zeros_like(history[0].mask)
+        for before, after in itertools.pairwise(history):
+            gone, new = before.mask & ~after.mask, after.mask & ~before.mask
+            assert not any(values[~after.mask | new].any() for values in after.values.values())
+            lost, grown = lost + int(np.count_nonzero(before.values["held"][gone])), grown + int(new.sum())
+            young = (young | new) & after.mask
+            if after.call == "end_task":
+                held += int(np.count_nonzero(after.values["held"][young]))
+                young[:] = False
+            assert not after.values["held"][young].any()
+            assert not after.values["anchor"][young].any()
+    assert min(lost, grown, held) > 100
+
+
 # ---- what it needs
 
 
@@ -217,10 +360,23 @@ def test_room_is_anchors_and_holds_and_no_buffer() -> None:
     assert model_hash(net, ROOM) != model_hash(net, Room())
 
 
+def test_a_plan_has_room_for_anchors_and_holds_of_every_block_there_may_be() -> None:
+    net = network("mlp")
+    plain, roomy = plan(net, dataclasses.replace(MOVING, ewc=False)), plan(net, MOVING)
+    slots = [room_for(net, node, MOVING) for node in net.trainable()]
+    assert sum(slots) > sum(net.weights[node.name].slots for node in net.trainable())
+    assert sum(f.bytes for f in roomy.state) - sum(f.bytes for f in plain.state) == 6 * sum(slots)
+    assert max(b.bytes for b in roomy.arena if b.name.endswith("_sums")) == 4 * max(slots)
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
-    for more in ({"batch": 4}, {"tdm": True}, {"dgm": True, "slice": 64}):
-        with pytest.raises(LearnerError, match="needs batch = 1, and masks that stay"):
-            Room(ewc=True, **more)  # type: ignore[arg-type]
+    with pytest.raises(LearnerError, match=r"not by mini-batches of 4 steps; set batch = 1"):
+        Room(ewc=True, batch=4)
+    for moving in (Room(ewc=True, tdm=True), Room(ewc=True, dgm=True, slice=64)):
+        with pytest.raises(LearnerError, match=r"gRDA .* masks that stay"):
+            dataclasses.replace(moving, prune=1, prune_mu=1)
+        with pytest.raises(LearnerError, match=r"LightCL needs masks that stay"):
+            dataclasses.replace(moving, replay=4, logits=True, light_keep=1, light_most=1)
     with pytest.raises(LearnerError, match="generated without room for EWC"):
         SimulatedLearner(network("mlp"), Room()).reset(SETTINGS)
     program = Program(network("mlp"), tmp_path, replay=4)
@@ -232,5 +388,8 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
 def test_an_experiment_asks_for_it_by_name() -> None:
     text = 'name = "x"\n[data]\nsource = "digits"\n[learn]\nmethod = "ewc"\n'
     assert prepare.room(config.parse(text, Path("x.toml")), network("mlp")) == ROOM
+    masks = '[tdm]\nimportance = "paper"\n[dgm]\nsparsity = 0.9\n[ddr]\nfraction = 0.2\nsamples = 80\n'
+    room = prepare.room(config.parse(text + "[network]\ndensity = 0.25\n" + masks, Path("x.toml")), network("mlp"))
+    assert (room.ewc, room.replay, room.tdm, room.dgm, room.ddr) == (True, 0, True, True, 80)
     with pytest.raises(config.ConfigError, match='"ewc" replays nothing'):
         prepare.room(config.parse(text + 'replay_at = "border"\n', Path("x.toml")), network("mlp"))

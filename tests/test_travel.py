@@ -16,7 +16,7 @@ import pytest
 from helpers import SPARCL, SPARCL_ROOM, random_network, random_samples, whole_task
 from link_harness import Board, native_firmware
 from sparcl_mcu import network_file, state_file
-from sparcl_mcu.learners.base import LearnSettings, Room
+from sparcl_mcu.learners.base import LearnSettings, Replay, Room
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
 from sparcl_mcu.link.messages import Kind, LinkError, RefusedError
@@ -35,6 +35,11 @@ KINDS = {
     "batch": (random_network(2), Room(replay=20, batch=7), LearnSettings(seed=5, lr_exponent=-6)),
     "sparcl": (random_network(3), SPARCL_ROOM, ALL),
     "sparcl 1x4": (random_network(4, sizes=(24, 16, 8, 4), block=Block(1, 4)), SPARCL_ROOM, ALL),
+    "sparcl ewc": (
+        random_network(4, sizes=(24, 16, 8, 4), block=Block(1, 4)),
+        dataclasses.replace(SPARCL_ROOM, replay=0, logits=False, ewc=True),
+        dataclasses.replace(ALL, replay=Replay.EWC, alpha_shift=0, beta_shift=0),
+    ),
     "dgm": (random_network(5), Room(replay=9, dgm=True, slice=64), LearnSettings(lr_exponent=-6, dgm_share=30000)),
 }
 

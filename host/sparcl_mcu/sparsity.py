@@ -65,12 +65,11 @@ def expand(blocks: Mask, block: Block) -> Mask:
     return np.repeat(np.repeat(blocks, block.rows, axis=0), block.cols, axis=1)
 
 
-def in_storage_order(values: NDArray[Any], mask: Mask, block: Block) -> NDArray[Any]:
-    """Of values (outputs, inputs), those of the weights a mask keeps, as a board stores them: by group of rows, by
-    ascending block column, row by row in a block; all of a dense layer row by row."""
-    if mask.all():
+def in_storage_order(values: NDArray[Any], blocks: Mask | None, block: Block) -> NDArray[Any]:
+    """Of values (outputs, inputs), those of the stored blocks (outputs / rows, inputs / cols), as a board stores them:
+    by group of rows, by ascending block column, row by row in a block. None, a layer without masks: all, row by row."""
+    if blocks is None:
         return values.ravel()
-    blocks = shrink(mask, block)
     tiles = values.reshape(blocks.shape[0], block.rows, blocks.shape[1], block.cols).swapaxes(1, 2)
     return tiles[blocks].ravel()
 

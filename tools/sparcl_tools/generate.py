@@ -24,7 +24,7 @@ from sparcl_mcu.network import Network
 
 from .layout import Blocks, index_bytes, is_paired, is_sparse, pack, pair_rows
 from .lower import kernel, lower
-from .plan import ANCHORS_BYTES, HEAD_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
+from .plan import ANCHORS_BYTES, HEAD_BYTES, HOLDS_BYTES, LAYER_BYTES, WINDOW_BYTES, MemoryPlan, plan_program
 
 if TYPE_CHECKING:
     import jinja2
@@ -76,6 +76,7 @@ def generate(network: Network, out_dir: Path, *, room: Room, settings: LearnSett
         "layer_bytes": LAYER_BYTES,
         "window_bytes": WINDOW_BYTES,
         "anchors_bytes": ANCHORS_BYTES,
+        "holds_bytes": HOLDS_BYTES,
         "program": program,
         "layers": [_layer(network, node, room) for node in network.weighted()],
         "windows": [_window(network, node) for node in network.graph.nodes if node.window],

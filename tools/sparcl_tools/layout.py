@@ -43,6 +43,12 @@ class Blocks:
         return cls(groups, columns, rows * cols, stored, min(stored + more, groups * columns))
 
 
+def room_for(network: Network, node: Node, room: Room) -> int:
+    """Weights of a layer that there is memory for: those it has as made, and where masks move some more."""
+    blocks = Blocks.of(network, node, room)
+    return blocks.capacity * blocks.weights if is_sparse(network, node) else network.weights[node.name].slots
+
+
 def share(n: int, fraction: int) -> int:
     """n_p of docs/numerics.md, scl_share in C: a fraction of n in units of 2**-16, rounded half up."""
     return (n * fraction + 32768) >> 16

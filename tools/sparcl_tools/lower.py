@@ -17,7 +17,7 @@ from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
 from . import scratch
-from .layout import index_bytes, is_paired, is_sparse
+from .layout import index_bytes, is_paired, is_sparse, room_for
 
 
 class LowerError(SparclError):
@@ -332,12 +332,11 @@ class _Lowering:
             uses += more
             lines += gathered
         elif self.room.batch > 1:
-            lines.append(f"    const scl_gathered to_{name} = {{s->{name}_gathered, s->{name}_bias_gathered}};")
+            lines.append(f"    const scl_gathered to_{name} = {{s->{name}_gathered, s->{name}_bias_gathered, NULL}};")
             lines.append(f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}")
         else:
-            verb, selected = "update", "NULL"
-            if self.room.dgm and is_sparse(self.network, node):
-                verb, selected = "update_selected", f"s->{name}_selected"
+            selected = self._selected(node)
+            verb = "update" if selected == "NULL" else "update_selected"
             lines += [
                 f"    const scl_masters to_{name} = {{s->{name}_master, s->{name}_bias, {selected}}};",
                 "    if (lesson->watch != NULL) {",
@@ -348,15 +347,20 @@ class _Lowering:
         lines.append("}")
         self.program.learn.append(Step(f"{name} update", tuple(uses), tuple(lines)))
 
+    def _selected(self, node: Node) -> str:
+        """Bits of the blocks that learn, in C."""
+        return f"s->{node.name}_selected" if self.room.dgm and is_sparse(self.network, node) else "NULL"
+
     def _gathered(self, node: Node) -> tuple[list[str], list[str]]:
         """EWC: lines that gather a sample's gradient before masters learn it, and the scratch they use."""
         name, weights = node.name, self.network.weights[node.name]
-        sums = self._buffer(f"{name}_sums", f"{name} gradients, int32", 4 * weights.slots, "int32_t")
+        sum_bytes = 4 * room_for(self.network, node, self.room)
+        sums = self._buffer(f"{name}_sums", f"{name} gradients, int32", sum_bytes, "int32_t")
         biases = self._buffer(f"{name}_bias_sums", f"{name} bias gradients, int32", 4 * len(weights.bias), "int32_t")
         lines = [
-            f"    const scl_gathered to_{name} = {{{self._at(sums)}, {self._at(biases)}}};",
+            f"    const scl_gathered to_{name} = {{{self._at(sums)}, {self._at(biases)}, {self._selected(node)}}};",
             f"    const scl_ewc held_{name} = ewc_{name}(s);",
-            f"    memset(to_{name}.weight, 0, {4 * weights.slots});",
+            f"    memset(to_{name}.weight, 0, {sum_bytes});",
             f"    memset(to_{name}.bias, 0, {4 * len(weights.bias)});",
             f"    {self._gradient_call(node, 'gather', f'&to_{name}', ', lesson->rate')}",
         ]

@@ -16,7 +16,7 @@ from sparcl_mcu.learners import grda, lightcl
 from sparcl_mcu.learners.base import Room
 from sparcl_mcu.network import Network
 
-from .layout import Blocks, index_bytes, is_paired, is_sparse, paired_bytes
+from .layout import Blocks, index_bytes, is_paired, is_sparse, paired_bytes, room_for
 from .lower import Program, lower
 
 
@@ -29,6 +29,7 @@ SCALE_BYTES = 12  # sizeof(scl_scale)
 WINDOW_BYTES = 16  # sizeof(scl_window)
 LAYER_BYTES = 48  # sizeof(scl_layer)
 ANCHORS_BYTES = 36  # sizeof(scl_anchors)
+HOLDS_BYTES = 12  # sizeof(scl_holds)
 THRESHOLDS_BYTES = 132  # of gRDA: int32 (SCL_GRDA_POWERS)
 ALIGN = 4
 
@@ -128,6 +129,7 @@ def _constants(network: Network, room: Room) -> int:
     total = WINDOW_BYTES * sum(node.window is not None for node in network.graph.nodes)
     total += ANCHORS_BYTES * len(lightcl.anchored(network)) if room.light_keep else 0
     total += THRESHOLDS_BYTES if room.prune else 0
+    total += HOLDS_BYTES * len(network.weighted()) if room.ewc and room.tdm else 0
     for node in network.weighted():
         weights = network.weights[node.name]
         stored = weights.slots * (1 if node.frozen else 2)
@@ -170,8 +172,7 @@ def _members(network: Network, room: Room) -> list[_Member]:
             what = f"{node.name} bias gradients, int32"
             members.append(_Member(f"{node.name}_bias_gathered", what, "int32_t", len(weights.bias)))
             members.append(_Member(f"{node.name}_gathered", f"{node.name} gradients, int32", "int32_t", weights.slots))
-        blocks = sparse.get(node.name)
-        slots = blocks.capacity * blocks.weights if blocks else weights.slots
+        slots = room_for(network, node, room)
         even = slots + slots % 2  # kernels take two at a time: the next layer's masters begin at a word
         members.append(_Member(f"{node.name}_master", f"{node.name} masters, int16", "int16_t", even))
         if room.ewc:

@@ -124,6 +124,8 @@ def _load_layers(learner: SimulatedLearner, arrays: Arrays) -> None:
             _unpack(layer.gathered, arrays[f"{node.name}_gathered"], node, blocks)
             layer.bias_gathered[:] = arrays[f"{node.name}_bias_gathered"]
         if layer.ewc:
+            if sparse:
+                layer.ewc.remask(sparse.mask)
             for values, what in ((layer.ewc.anchor, "anchor"), (layer.ewc.held, "held"), (layer.ewc.fresh, "fresh")):
                 _unpack(values, arrays[f"{node.name}_{what}"], node, blocks)
         if layer.working is not None:

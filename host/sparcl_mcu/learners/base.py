@@ -130,10 +130,9 @@ class Room:
                 f"a mini-batch of {self.batch} steps cannot be gathered under moving masks; set batch = 1"
             )
 
-        if self.ewc and (self.batch > 1 or self.tdm or self.dgm):
+        if self.ewc and self.batch > 1:
             raise LearnerError(
-                "EWC holds every stored weight, update by update: it needs batch = 1, and masks that stay "
-                "(no TDM, no DGM)"
+                f"EWC holds weights update by update, not by mini-batches of {self.batch} steps; set batch = 1"
             )
         if self.light_keep and not (1 <= self.replay <= 255 and self.logits):
             raise LearnerError(f"LightCL has 1 .. 255 anchors with their logits, not {self.replay}; set [learn] replay")

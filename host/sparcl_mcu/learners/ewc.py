@@ -49,7 +49,7 @@ class Hold:
         return dither(self.held * (masters - self.anchor), BITS, draw)
 
     def note(self, change: Ints, exponents: NDArray[np.int8], alpha_shift: int, draw: int) -> None:
-        """Squares of a sample's steps, exponents e_w - 16."""
+        """Squares of a sample's steps, exponents e_w - 16; 0 where none is made."""
         shifts = np.maximum(SQUARES - 2 * exponents.astype(np.int64) + alpha_shift, 0)
         for rows, shift in zip(np.split(np.arange(len(change)), len(shifts)), shifts, strict=True):
             self.fresh[rows] = np.minimum(self.fresh[rows] + dither(change[rows] ** 2, int(shift), draw), MOST)
@@ -59,10 +59,15 @@ class Hold:
         self.fresh[:] = 0
         self.anchor = masters.astype(np.int64)
 
-    def bytes(self, mask: Mask, block: Block) -> bytes:
-        """As the state hash takes it: of the stored weights."""
+    def remask(self, mask: Mask) -> None:
+        """Weights that are masked, or were until now, are 0 and held by nothing. mask: (rows, fan_in) that exist."""
+        self.anchor[~mask] = 128
+        self.held[~mask] = self.fresh[~mask] = 0
+
+    def bytes(self, blocks: Mask | None, block: Block) -> bytes:
+        """As the state hash takes it: of the stored weights; blocks as `in_storage_order` takes them."""
         parts = ((self.anchor, "<i2"), (self.held, "<u2"), (self.fresh, "<u2"))
-        return b"".join(in_storage_order(values, mask, block).astype(kind).tobytes() for values, kind in parts)
+        return b"".join(in_storage_order(values, blocks, block).astype(kind).tobytes() for values, kind in parts)
 
 
 def draw(seed: int, step: int, layer: int) -> int:

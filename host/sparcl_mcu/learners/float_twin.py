@@ -43,6 +43,10 @@ class _Hold:
         self.anchor = weight.detach().clone()
         self.held, self.fresh = (backend.torch().zeros_like(self.anchor) for _ in range(2))
 
+    def remask(self, mask: Any) -> None:
+        for values in (self.anchor, self.held, self.fresh):
+            values.mul_(mask)
+
 
 class _Anchors:
     """LightCL, of one layer's outputs: as learners/lightcl.py, in real numbers and whole maps."""
@@ -219,7 +223,8 @@ class FloatTwin(StepLearner):
         """Weights go the held part of their way back; in a task's last epoch it is noted what this sample needs."""
         rate = self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
         for layer, hold, gradient in zip(self._trainable, self._holds, gradients, strict=bool(self._holds)):
-            layer.weight.sub_(hold.held * (layer.weight - hold.anchor))
+            pull = hold.held * (layer.weight - hold.anchor)
+            layer.weight.sub_(pull if layer.learns is None else pull * layer.learns)
             if self._noting:
                 hold.fresh.add_((rate * gradient) ** 2, alpha=ewc.weight(self.settings.alpha_shift)).clamp_(max=1)
 
@@ -291,8 +296,11 @@ class FloatTwin(StepLearner):
 
     def _remask(self, layer: SparseLayer) -> None:
         torch, tensors = backend.torch(), self._layers[layer.node.name]
+        mask = torch.from_numpy(layer.mask)
         with torch.no_grad():
-            tensors.weight.mul_(torch.from_numpy(layer.mask))
+            tensors.weight.mul_(mask)
+            if self._holds:
+                self._holds[layer.number].remask(mask)
 
     def _settle(self, layer: SparseLayer) -> None:
         torch = backend.torch()

@@ -16,7 +16,7 @@ from ..graph import INPUT, Node, size
 from ..network import Weights
 from ..numerics import Ints
 from ..ops import activation, softmax_ce
-from ..sparsity import block_sum, expand, in_storage_order
+from ..sparsity import Mask, block_sum, expand, in_storage_order
 from . import ewc, grda, ids, lightcl, masking
 from .base import Inputs, Labels
 from .ewc import Hold
@@ -51,6 +51,11 @@ class _Layer:
     def learns(self) -> NDArray[np.bool_]:
         """(rows, fan_in) weights that updates reach."""
         return self.sparse.learns if self.sparse else self.start.mask
+
+    @property
+    def stored(self) -> Mask | None:
+        """(groups of rows, block columns) that exist; None of a layer without masks."""
+        return self.sparse.stored if self.sparse else None
 
     @property
     def hi(self) -> Ints:
@@ -266,7 +271,7 @@ class SimulatedLearner(StepLearner):
             pull = layer.ewc.pull(layer.masters, draw)
             move(layer.masters, layer.learns, nx.rsr(change, 8) + pull)
             if self._noting:
-                layer.ewc.note(change, layer.start.exponents, s.alpha_shift, draw)
+                layer.ewc.note(np.where(layer.learns, change, 0), layer.start.exponents, s.alpha_shift, draw)
             apply_bias(layer.bias, nx.sat(nx.rsr(bias_gradient, bias_shift - 8), nx.INT32_MAX), 8)
         elif self.room.batch == 1:
             apply_update(layer.masters, layer.learns, gradient, shift)
@@ -376,7 +381,10 @@ class SimulatedLearner(StepLearner):
         return masking.code(magnitudes + (masking.decode(terms) << 3 >> log_steps))  # halves of 16 master units
 
     def _remask(self, layer: SparseLayer) -> None:
-        self.layers[layer.node.name].masters[~layer.mask] = 128
+        state = self.layers[layer.node.name]
+        state.masters[~layer.mask] = 128
+        if state.ewc:
+            state.ewc.remask(layer.mask)
 
     def _settle(self, layer: SparseLayer) -> None:
         """Masks are read where they lie."""
@@ -397,9 +405,9 @@ class SimulatedLearner(StepLearner):
             crc = zlib.crc32(layer.bias.astype("<i4").tobytes(), crc)
             crc = zlib.crc32(layer.start.exponents.tobytes(), crc)
             if layer.ewc:
-                crc = zlib.crc32(layer.ewc.bytes(layer.start.mask, node.block), crc)
+                crc = zlib.crc32(layer.ewc.bytes(layer.stored, node.block), crc)
             if layer.working is not None:
-                working = in_storage_order(layer.working, layer.start.mask, node.block)
+                working = in_storage_order(layer.working, layer.stored, node.block)
                 crc = zlib.crc32(working.astype(np.int8).tobytes(), crc)
             if node.name in self.anchors:
                 crc = zlib.crc32(self.anchors[node.name].bytes(), crc)

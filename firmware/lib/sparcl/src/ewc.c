@@ -1,6 +1,7 @@
 #include "sparcl/ewc.h"
 
 #include "ops/output.h"
+#include "sparcl/crc32.h"
 
 #define SQUARES 7 /* a square of 2^(SQUARES - 2 e_w + alpha_shift) is one unit of a hold */
 
@@ -15,6 +16,16 @@ static int32_t pull(const scl_ewc *layer, uint32_t i, int32_t dither)
 {
     const int32_t way = layer->master[i] - layer->anchor[i];
     return (layer->held[i] * way + dither) >> SCL_EWC_BITS;
+}
+
+/* The steps of `count` weights. */
+static void step(const scl_ewc *layer, const int32_t *gathered, uint32_t first, uint32_t count,
+                 int32_t dither)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        const int32_t change = scl_rsr(gathered[i], 8) + pull(layer, i, dither);
+        layer->master[i] = scl_master_clamp(layer->master[i] - scl_sat(change, 32767));
+    }
 }
 
 /* Squares of steps, rounded likewise, of the weights that share an exponent. */
@@ -39,9 +50,14 @@ void scl_ewc_learn(const scl_ewc *layer, const int32_t *gathered, const scl_stat
     const uint32_t draw =
         scl_hash32(config->seed, SCL_STREAM_ROUNDING, state->step, layer->number, 0);
     const int32_t dither = (int32_t)spread(draw, SCL_EWC_BITS);
-    for (uint32_t i = 0; i < layer->n; i++) {
-        const int32_t step = scl_rsr(gathered[i], 8) + pull(layer, i, dither);
-        layer->master[i] = scl_master_clamp(layer->master[i] - scl_sat(step, 32767));
+    if (layer->selected == NULL) {
+        step(layer, gathered, 0, layer->n, dither);
+    } else {
+        for (uint32_t b = 0; b * layer->block < layer->n; b++) {
+            if (scl_bit(layer->selected, b)) {
+                step(layer, gathered, b * layer->block, layer->block, dither);
+            }
+        }
     }
     if (config->replay == SCL_REPLAY_EWC && state->epochs_done + 1 >= state->epochs) {
         for (uint32_t first = 0; first < layer->n; first += layer->per) {
@@ -59,6 +75,13 @@ void scl_ewc_end_task(const scl_ewc *layer)
         layer->fresh[i] = 0;
         layer->anchor[i] = layer->master[i];
     }
+}
+
+uint32_t scl_ewc_hash(const scl_ewc *layer, uint32_t crc)
+{
+    crc = scl_crc32(crc, layer->anchor, layer->n * sizeof *layer->anchor);
+    crc = scl_crc32(crc, layer->held, layer->n * sizeof *layer->held);
+    return scl_crc32(crc, layer->fresh, layer->n * sizeof *layer->fresh);
 }
 
 bool scl_ewc_fits(const uint16_t *holds, uint32_t n)

@@ -10,8 +10,14 @@
 
 scl_mask scl_mask_of(const scl_learner *learner, const scl_layer *layer)
 {
+    static const scl_holds none;
+    const scl_model *model = learner->model;
+    const scl_holds *holds = model->holds == NULL ? &none : &model->holds[layer - model->layers];
     return (scl_mask){
         .master = scl_member(learner, layer->master),
+        .anchor = scl_member(learner, holds->anchor),
+        .held = scl_member(learner, holds->held),
+        .fresh = scl_member(learner, holds->fresh),
         .start = scl_member(learner, layer->start),
         .index = scl_member(learner, layer->index),
         .terms = scl_member(learner, layer->terms),

@@ -79,13 +79,33 @@ static void set_column(const scl_mask *mask, uint32_t b, uint32_t column)
     }
 }
 
+/* One of the arrays that have a value of 16 bits for each weight; NULL: the network has none. */
+static void move_weights(const scl_mask *mask, void *of_weights, uint32_t to, uint32_t from)
+{
+    int16_t *values = of_weights;
+    if (values != NULL) {
+        memcpy(values + to * mask->block, values + from * mask->block,
+               mask->block * sizeof *values);
+    }
+}
+
+static void fill_weights(const scl_mask *mask, void *of_weights, uint32_t b, int16_t value)
+{
+    int16_t *values = of_weights;
+    for (uint32_t i = 0; values != NULL && i < mask->block; i++) {
+        values[b * mask->block + i] = value;
+    }
+}
+
 static void move_block(const scl_mask *mask, uint32_t to, uint32_t from)
 {
     if (to == from) {
         return;
     }
-    memcpy(mask->master + to * mask->block, mask->master + from * mask->block,
-           mask->block * sizeof *mask->master);
+    move_weights(mask, mask->master, to, from);
+    move_weights(mask, mask->anchor, to, from);
+    move_weights(mask, mask->held, to, from);
+    move_weights(mask, mask->fresh, to, from);
     set_column(mask, to, column_of(mask, from));
     if (mask->terms != NULL) {
         mask->terms[to] = mask->terms[from];
@@ -97,9 +117,10 @@ static void move_block(const scl_mask *mask, uint32_t to, uint32_t from)
 
 static void new_block(const scl_mask *mask, uint32_t b, uint32_t column)
 {
-    for (uint32_t i = 0; i < mask->block; i++) {
-        mask->master[b * mask->block + i] = 128; /* M = 0 */
-    }
+    fill_weights(mask, mask->master, b, 128); /* M = 0 */
+    fill_weights(mask, mask->anchor, b, 128);
+    fill_weights(mask, mask->held, b, 0);
+    fill_weights(mask, mask->fresh, b, 0);
     set_column(mask, b, column);
     if (mask->terms != NULL) {
         mask->terms[b] = SCL_TERM_GROWN;

@@ -11,6 +11,9 @@
  * of rows, then by block column. */
 typedef struct scl_mask {
     int16_t *master;   /* (capacity * block) M' */
+    int16_t *anchor;   /* (capacity * block) EWC's A', as are the next two: NULL without it */
+    uint16_t *held;    /* F */
+    uint16_t *fresh;   /* H */
     uint16_t *start;   /* (groups + 1) first block of each group; NULL where masks stay */
     void *index;       /* (capacity) block column, uint8_t or uint16_t; NULL where masks stay */
     uint8_t *terms;    /* (capacity) codes of measured importance; NULL: none are measured */
@@ -52,8 +55,8 @@ bool scl_cut_takes(scl_cut *cut, uint32_t code);
 /* Remove the n lowest blocks, n below the blocks stored. */
 void scl_mask_shrink(scl_mask *mask, scl_code_of *code_of, const void *of, uint32_t n,
                      uint32_t hash);
-/* Add n blocks of weight 0, at most as many as there is room for, chosen by counter-based random
- * numbers of (seed, step, layer). They learn until the next selection. */
+/* Add n blocks of weight 0, which nothing holds, at most as many as there is room for, chosen by
+ * counter-based random numbers of (seed, step, layer). They learn until the next selection. */
 void scl_mask_grow(scl_mask *mask, uint32_t n, uint32_t seed, uint32_t step, uint32_t layer);
 /* Let all but the n lowest of `stored` blocks learn. */
 void scl_mask_select(scl_mask *mask, scl_code_of *code_of, const void *of, uint32_t stored,

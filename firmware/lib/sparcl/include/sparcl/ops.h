@@ -102,8 +102,9 @@ typedef struct scl_masters {
 } scl_masters;
 
 typedef struct scl_gathered {
-    int32_t *weight; /* rsr(gradient, shift - 8) summed: exponent e_w - 16 */
-    int32_t *bias;   /* rsr(gradient, shift - 8) summed: exponent -28 */
+    int32_t *weight;         /* rsr(gradient, shift - 8) summed: exponent e_w - 16 */
+    int32_t *bias;           /* rsr(gradient, shift - 8) summed: exponent -28 */
+    const uint8_t *selected; /* (blocks) bits: only these blocks' gradients; NULL: all */
 } scl_gathered;
 
 /* End of a batch: n masters (or biases) learn what was gathered, rsr(sum, 8), and the
@@ -144,7 +145,8 @@ SCL_TRAINABLE_LIST(SCL_MATRIX_DECLARE)
  *     they are: call it before weight_update. Rows without error are skipped.
  * weight_update: masters and biases learn from error d (rows) and input x (fan_in).
  * weight_update_selected: likewise, but only the blocks of to->selected.
- * weight_gather: the same gradients are added up instead, for a batch.
+ * weight_gather: the same gradients are added up instead, for a batch or EWC; of the blocks of
+ *     to->selected.
  * weight_watch: what weight_update would do to the masters is counted, and not done.
  * weight_measure: gradients of a range of blocks are added to its sums; see scl_measure.
  * None needs scratch. */

@@ -184,6 +184,13 @@ typedef struct scl_layer {
 
 #define SCL_FROZEN 0xffffu
 
+/* What EWC keeps of a layer whose mask moves; offsets likewise, (capacity * block) each. */
+typedef struct scl_holds {
+    uint32_t anchor; /* int16 */
+    uint32_t held;   /* uint16 */
+    uint32_t fresh;  /* uint16 */
+} scl_holds;
+
 struct scl_learner;
 
 /* One generated network. Constant; lives in flash. */
@@ -214,7 +221,8 @@ typedef struct scl_model {
     uint32_t wrong_offset;         /* (S) nibbles: DDR's counts */
 
     const scl_layer *layers;
-    scl_config defaults; /* used by scl_init */
+    const scl_holds *holds; /* (layer_count) with room for EWC and masks that move; else NULL */
+    scl_config defaults;    /* used by scl_init */
 
     /* Load initial weights, biases, masks and exponents behind the scl_state head. */
     void (*load)(void *state);

@@ -97,7 +97,7 @@ typedef struct sink {
     int unit;                /* exponent of a gradient's unit, less e_w */
     scl_rate rate;           /* gradients are scaled by */
     int16_t *master;         /* update, watch */
-    const uint8_t *selected; /* update, watch: bits of blocks that learn; NULL: all. A constant
+    const uint8_t *selected; /* all but measure: bits of blocks that learn; NULL: all. A constant
                               * NULL leaves no test of it in the loops */
     int32_t *sum;            /* gather */
     int32_t *bias;           /* update, gather: biases, or their sums */
@@ -120,7 +120,12 @@ typedef struct sink {
             .selected = (to)->selected,                                                            \
             .bias = (to)->bias})
 #define SINK_GATHER(to, by)                                                                        \
-    ((sink){.kind = SINK_GATHER, .unit = -8, .rate = (by), .sum = (to)->weight, .bias = (to)->bias})
+    ((sink){.kind = SINK_GATHER,                                                                   \
+            .unit = -8,                                                                            \
+            .rate = (by),                                                                          \
+            .selected = (to)->selected,                                                            \
+            .sum = (to)->weight,                                                                   \
+            .bias = (to)->bias})
 #define SINK_WATCH(of, by, into)                                                                   \
     ((sink){.kind = SINK_WATCH,                                                                    \
             .unit = -8,                                                                            \
