@@ -65,11 +65,11 @@ scl_error scl_sum_close(const scl_sum *sum, const uint8_t *positive, int8_t *q)
     const uint32_t all = rectify(v, n, positive);
     const int bits = scl_blen(all);
     const int shift = bits > 7 ? bits - 7 : 0;
-    /* rsr without a branch: ((v >> (shift - 1)) + 1) >> 1, or (2 v + 1) >> 1 for shift 0 */
-    const int up = shift == 0;
-    const int down = shift - 1 + up;
-    for (uint32_t i = 0; i < n; i++) {
-        q[i] = (int8_t)scl_sat(((v[i] * (1 << up) >> down) + 1) >> 1, 127);
+    for (uint32_t i = 0; i < n && shift == 0; i++) {
+        q[i] = (int8_t)v[i];
+    }
+    for (uint32_t i = 0; i < n && shift > 0; i++) { /* rsr, which has room for the 1 here */
+        q[i] = (int8_t)scl_sat(((v[i] >> (shift - 1)) + 1) >> 1, 127);
     }
     return (scl_error){q, sum->e + shift, all != 0};
 }
