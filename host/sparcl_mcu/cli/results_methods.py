@@ -46,6 +46,7 @@ ROWS = (
     Row("SparCL-DER++ 0.75, buffer of 15", sparse(0.25, FIFTEEN)),
     Row("ER, IDS: half of the samples", merged(DENSE, ER, HALF)),
     Row("EWC", merged(DENSE, EWC), twin=True),
+    Row("SparCL-EWC 0.90, not retrained", sparse(0.1, EWC, NO_RETRAINING)),
     Row("EsaCL-EWC, not retrained", merged(DENSE, ESACL, NO_RETRAINING), twin=True),
     Row("EsaCL-EWC, IDS: half of the samples", merged(DENSE, ESACL, NO_RETRAINING, HALF)),
     Row("LightCL", merged(DENSE, ANCHORS), twin=True),
