@@ -181,7 +181,7 @@ def assert_equal_at_every_event(
         slots = network.weights[node.name].slots
         live = int(sparse.mask.sum()) if sparse else slots
         learns = 0 if node.frozen else int(sparse.learns.sum()) if sparse else slots
-        terms = int(np.count_nonzero(sparse.terms[sparse.stored])) if sparse else 0
+        terms = int(np.count_nonzero(sparse.terms[sparse.stored])) if sparse and room.slice else 0
         want.append(f"{live} {learns} {terms} {network.weights[node.name].mask.size}")
     for label in range(network.classes):
         program.held(label)
