@@ -64,7 +64,10 @@ class BlockMask(ctypes.Structure):
     """scl_mask."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("master", "start", "index", "terms", "selected")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("master", "anchor", "held", "fresh", "start", "index", "terms", "selected")
+        ),
         *((name, ctypes.c_uint16) for name in ("groups", "columns", "capacity")),
         *((name, ctypes.c_uint8) for name in ("block", "index_bytes")),
     )

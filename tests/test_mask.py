@@ -74,6 +74,7 @@ class Layer:
     capacity: int
     has_terms: bool
     has_selection: bool
+    has_holds: bool
     stored: NDArray[np.bool_]  # (groups, columns)
     terms: NDArray[np.uint8]
     selected: NDArray[np.bool_]
@@ -95,8 +96,12 @@ class Layer:
         bits = np.zeros(-(-self.capacity // 8) * 8, np.bool_)
         bits[: len(index)] = self.selected[self.stored]
         self.bits = self.memory.both(np.packbits(bits, bitorder="little"))
+        self.held = [self.memory.both(np.zeros(self.capacity * size, np.int16)) for _ in range(3)]  # A', F, H
+        for values, unit in zip(self.held, (0, 128, 128), strict=True):
+            values[: len(packed)] = np.array(packed) - unit
         self.c = BlockMask(
             self.c_masters.ctypes.data,
+            *(values.ctypes.data if self.has_holds else None for values in self.held),
             self.start.ctypes.data,
             self.index.ctypes.data,
             self.c_terms.ctypes.data if self.has_terms else None,
@@ -114,6 +119,8 @@ class Layer:
         assert self.start.tolist() == start
         assert self.index[: len(index)].tolist() == index
         assert self.c_masters[: len(packed)].tolist() == packed
+        for values, unit in zip(self.held, (0, 128, 128), strict=True) if self.has_holds else ():
+            assert values[: len(packed)].tolist() == [master - unit for master in packed]  # as they were made
         if self.has_terms:
             assert self.c_terms[: len(index)].tolist() == self.terms[self.stored].tolist()
         if self.has_selection:
@@ -143,7 +150,8 @@ def layers(draw: st.DrawFn) -> tuple[Layer, Rng]:
     terms = (rng.integers(0, 256, shape) * stored).astype(np.uint8)
     selected = (rng.random(shape) < 0.5) & stored
     wide = columns > 256 or draw(st.booleans())
-    layer = Layer(block, wide, capacity, draw(st.booleans()), draw(st.booleans()), stored, terms, selected, weights)
+    flags = [draw(st.booleans()) for _ in range(3)]
+    layer = Layer(block, wide, capacity, *flags, stored, terms, selected, weights)
     layer.place()
     return layer, rng
 
