@@ -81,7 +81,7 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     assert "make one with: sparcl pretrain" in refused("generate", file)
     result = sparcl("pretrain", file)
     assert result.exit_code == 0, result.output
-    assert "fc1: dense, 16 x 64, 256 weights (25% of dense)" in result.stdout
+    assert "fc1: dense, 16 x 64, 256 weights (25% of dense, 1x1)" in result.stdout
     assert network_file.load(tmp_path / "network.sparcl").classes == 10
     result = sparcl("generate", tmp_path)
     assert result.exit_code == 0, result.output

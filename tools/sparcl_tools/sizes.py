@@ -25,7 +25,7 @@ MEMBER = re.compile(r".*/lib(\w+)\.a\((.+?)(?:\.c)?\.o(?:bj)?\)")
 # The code that learns, by object. The rest of the runtime is the host's link, the store and the hash of the state.
 RUNTIME, MODEL_CODE = "sparcl/", "model code"
 LEARNING = {
-    "kernels": {"add", "batch", "conv2d", "dense", "depthwise", "numerics", "output", "pool", "scale"},
+    "kernels": {"add", "batch", "conv2d", "dense", "depthwise", "numerics", "output", "paired", "pool", "scale"},
     "loss": {"error_sum", "softmax_ce"},
     "replay": {"replay"},
     "learner": {
