@@ -41,7 +41,7 @@ def accuracies(**each: float) -> dict[str, list[dict[str, Any]]]:
 
 def test_the_last_layer_that_costs_little_enough_is_proposed() -> None:
     found = accuracies(conv1=0.70, conv2=0.71, conv3=0.702, head=0.5)
-    assert 'freeze_until = "conv3", class-il 70.2 % beside 71.0 at best' in freeze.proposal(found, "er", lose=1.0)
+    assert 'freeze_until = "conv3", accuracy 70.2 % beside 71.0 at best' in freeze.proposal(found, "er", lose=1.0)
     assert 'freeze_until = "conv2"' in freeze.proposal(found, "er", lose=0.5)
     assert 'freeze_until = "head"' in freeze.proposal(found, "er", lose=30.0)
 
@@ -50,7 +50,7 @@ def test_methods_without_a_buffer_are_judged_by_task_il() -> None:
     found = accuracies(conv1=0.2, conv2=0.1)
     assert 'freeze_until = "conv2", task-il 90.0 %' in freeze.proposal(found, "lightcl", lose=1.0)
     within = {name: [{**run, "task_il": None} for run in runs] for name, runs in found.items()}
-    assert 'freeze_until = "conv1", class-il 20.0 %' in freeze.proposal(within, "ewc", lose=1.0)
+    assert 'freeze_until = "conv1", accuracy 20.0 %' in freeze.proposal(within, "ewc", lose=1.0)
 
 
 def test_every_layer_with_weights_may_be_the_first_that_is_trained() -> None:

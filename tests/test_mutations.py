@@ -82,6 +82,8 @@ MUTATIONS = [
         "mask",
     ),
     Mutation("shrink: terms stay behind", "src/mask.c", "mask->terms[to] = mask->terms[from];", "", "mask"),
+    Mutation("shrink: holds stay behind", "src/mask.c", "move_weights(mask, mask->held, to, from);", "", "mask"),
+    Mutation("grow: held from the start", "src/mask.c", "fill_weights(mask, mask->held, b, 0);", "", "mask"),
     Mutation("grow: not by what is missing", "src/mask.c", "number), missing--)", "number), whole)", "mask"),
     Mutation("grow: over the blocks there are", "src/mask.c", "move_block(mask, b + room, b)", "(void)b", "mask"),
     Mutation("code: rounded up", "src/mask.c", "((t >> e) & 7)", "((t >> e) & 6)", "mask"),

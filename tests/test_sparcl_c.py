@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from helpers import SPARCL, SPARCL_ROOM, every_operator, random_graph_network, random_network
 from native import assert_equal_at_every_event
 from sparcl_mcu.design import cnn_s, ds_cnn
+from sparcl_mcu.graph import Graph
 from sparcl_mcu.learners.base import Importance, Replay
 from sparcl_mcu.sparsity import BLOCKS, Block
 
@@ -45,6 +47,6 @@ def test_wide_layers_with_two_bytes_an_index_entry(name: str, tmp_path: Path) ->
         pytest.param(lambda: every_operator(("stem", "conv1", "conv2")), id="frozen below"),
     ],
 )
-def test_convolutions(network: object, tmp_path: Path) -> None:
+def test_convolutions(network: Callable[[], Graph], tmp_path: Path) -> None:
     room = dataclasses.replace(SPARCL_ROOM, slice=2048)
-    assert_equal_at_every_event(random_graph_network(network(), 3), tmp_path, WHOLE, room, samples=20)  # type: ignore[operator]
+    assert_equal_at_every_event(random_graph_network(network(), 3), tmp_path, WHOLE, room, samples=20)

@@ -15,9 +15,11 @@ from sparcl_mcu.boards import catalogue, open_board
 from sparcl_mcu.config import Config, DataConfig, NetworkConfig, PretrainConfig
 from sparcl_mcu.learners.base import LearnSettings, TaskInfo
 from sparcl_mcu.learners.board import BoardLearner
+from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
 
-from .bench_steps import ROOM, WATCHED_EVERY, Step
+from .bench_kernels import BenchError
+from .bench_steps import ROOM, Step, usual
 from .build import build
 from .generate import generate, model_hash
 
@@ -34,7 +36,7 @@ REAL = {  # by step: data set, how many classes are known before, network
 def measure(
     board: str, step: Step, density: float, folder: Path, data_dir: Path, log: Callable[[str], None] = print
 ) -> int:
-    """Instructions of a step, the mean over `SAMPLES` samples."""
+    """Instructions of a step, the mean over `SAMPLES` samples. The state must then be NumPy's, else BenchError."""
     source, known, network = REAL[step.name]
     config = Config(
         name="bench",
@@ -52,12 +54,19 @@ def measure(
         learner = BoardLearner(client, net, expected_model_hash=model_hash(net, ROOM))
         learner.reset(SETTINGS)
         learner.begin_task(TaskInfo(made.tasks[1].classes))
-        learner.observe(new.x[:1], new.y[:1])
-        watched = learner.stats()["instructions"]
-        learner.observe(new.x[1:], new.y[1:])
-        rest = (learner.stats()["instructions"] - watched) / SAMPLES
+        counted = []
+        for i in range(len(new)):
+            learner.observe(new.x[i : i + 1], new.y[i : i + 1])
+            counted.append(learner.stats()["instructions"])
+        state_hash = learner.state_hash()
     finally:
         client.close()
-    instructions = round((watched + (WATCHED_EVERY - 1) * rest) / WATCHED_EVERY)
+    expected = SimulatedLearner(net, ROOM)
+    expected.reset(SETTINGS)
+    expected.begin_task(TaskInfo(made.tasks[1].classes))
+    expected.observe(new.x, new.y)
+    if state_hash != expected.state_hash():
+        raise BenchError(f"{step.name} at {density}, {source}: {board} learnt something else than NumPy")
+    instructions = usual(counted)
     log(f"{board}: step {step.name}, {step.block} at {density}, {source}: {instructions}")
     return instructions

@@ -110,6 +110,14 @@ def live_network(graph: Graph, seed: int) -> tuple[Network, NDArray[np.int8]]:
     return network, x.astype(np.int8)[None]
 
 
+def usual(counted: list[int]) -> int:
+    """Instructions of a step, from the board's count after the first step, the second, ..
+
+    The first counts what updates do, as one of WATCHED_EVERY does."""
+    watched, rest = counted[0], (counted[-1] - counted[0]) / (len(counted) - 1)
+    return round((watched + (WATCHED_EVERY - 1) * rest) / WATCHED_EVERY)
+
+
 def measure(board: str, step: Step, density: float, folder: Path, log: Callable[[str], None] = print) -> Row:
     """Build the firmware, teach it, hold its state against NumPy's. Raises BenchError."""
     graph = step.build(density, step.block)
@@ -135,8 +143,7 @@ def measure(board: str, step: Step, density: float, folder: Path, log: Callable[
         client.close()
     if stats["backward_passes"] != stats["steps"]:
         raise BenchError(f"{step.name} at {density}: a step had no error, so that it cost less than others")
-    watched, rest = counted[0], (counted[-1] - counted[0]) / step.samples
-    instructions = round((watched + (WATCHED_EVERY - 1) * rest) / WATCHED_EVERY)
+    instructions = usual(counted)
     macs = sum(stats[f"macs_{phase}"] for phase in ("forward", "input_grad", "weight_grad")) // stats["steps"]
     sizes = elf.sizes(program)
     log(f"{board}: step {step.name}, {step.block} at {density}: {instructions}")

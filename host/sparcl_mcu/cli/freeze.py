@@ -48,7 +48,7 @@ def freeze(
             refused.append(f"from {name} on is not possible: {error}")
     if not found:
         raise ConfigError(refused[0])
-    table = Table("first trained", "class-il, %", "task-il, %", "RAM, bytes", "work a sample", box=SIMPLE_HEAD)
+    table = Table("first trained", "accuracy, %", "task-il, %", "RAM, bytes", "work a sample", box=SIMPLE_HEAD)
     for name, runs in found.items():
         within = [run["task_il"] for run in runs if run["task_il"] is not None]
         ram = runs[0]["state_bytes"] + runs[0]["arena_bytes"]
@@ -80,5 +80,5 @@ def proposal(found: dict[str, list[dict[str, Any]]], method: str, lose: float) -
     mean = {name: 100 * float(interval([run[key] for run in runs])["mean"] or 0) for name, runs in found.items()}
     best = max(mean.values())
     name = [name for name in mean if mean[name] >= best - lose][-1]
-    said = {"acc": "class-il", "task_il": "task-il"}[key]
+    said = {"acc": "accuracy", "task_il": "task-il"}[key]
     return f'Proposed: [network] freeze_until = "{name}", {said} {mean[name]:.1f} % beside {best:.1f} at best'
