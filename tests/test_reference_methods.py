@@ -13,10 +13,11 @@ from reference_cases import CNN, MLP, job, opened, run, tasks
 from sparcl_mcu.config import NetworkConfig, ReferenceConfig
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.reference import FloatReferenceError, methods, names, trainer
+from sparcl_mcu.reference.buffer import Reservoir
 from sparcl_mcu.reference.masks import keep
 from sparcl_mcu.reference.methods.ewc import EWC
 
-REHEARSAL = ("er", "der", "der++")
+REHEARSAL = ("er", "der", "der++")  # agem too keeps a buffer, but only holds its loss
 WANTED = (*names.BASES, "sparcl-er", "sparcl-der++", "sparcl-ewc", "snip-der++", "rigl-der++", "static-der++")
 
 
@@ -130,6 +131,61 @@ def test_ewc_pulls_known_weights_back_and_only_after_a_task() -> None:
     fisher = float(rule._fisher[0][0, 0])
     assert fisher > 0
     assert float((rule.loss(state, batch).total - moved).detach()) == pytest.approx(1.5 * fisher * 0.25, rel=1e-3)
+
+
+def test_lwf_holds_what_the_network_said_before_the_task() -> None:
+    of = job("lwf", lwf_lambda=0.5, batch_norm=False)
+    state = opened(of)
+    rule = methods.make("lwf", state.settings, 1.0)
+    rule.begin_task(state)
+    batch = state.batch(np.arange(16))
+    naive = methods.make("naive", state.settings, 1.0)
+    assert float(rule.loss(state, batch).total.detach()) == float(naive.loss(state, batch).total.detach())
+    rule.end_task(state)
+    trainer._open(state, 1, of.tasks[1])
+    rule.begin_task(state)
+    assert state.work.total == 100 * sum(layer.size for layer in state.network.layers)  # forward, once a sample
+    batch = state.batch(np.arange(16, 32))
+    softmax = torch.nn.functional.softmax
+    old = softmax(state.network(batch.x)[:, :2].detach() / 2, dim=1)
+    with torch.no_grad():
+        state.network.layers[-1].weight[0] += 0.5
+    new = torch.log_softmax(state.network(batch.x)[:, :2] / 2, dim=1)
+    want = naive.loss(state, batch).total - 0.5 * (old * new).sum(dim=1).mean()
+    assert float(rule.loss(state, batch).total.detach()) == pytest.approx(float(want.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_agem_takes_out_what_would_raise_the_buffers_loss(apart: bool) -> None:
+    """The buffer holds the mini-batch's samples: with labels of the other class their gradients point apart,
+    once the network knows them."""
+    of = job("agem", buffer=16, batch_norm=False)
+    state = opened(of, task=1)
+    for _ in range(20):
+        trainer._step(state, methods.make("naive", state.settings, 1.0), np.arange(16), 0.05)
+    state.buffer = Reservoir(16, np.random.default_rng(0))
+    batch = state.batch(np.arange(16))
+    state.buffer.add(batch.raw, 5 - batch.y if apart else batch.y, torch.zeros(16, 4))  # its classes are 2 and 3
+    rule = methods.make("agem", state.settings, 1.0)
+    loss = rule.loss(state, batch)
+    parameters = state.network.parameters()
+    loss.total.backward()
+    before = [w.grad.clone() for w in parameters]
+    buffered = torch.nn.functional.cross_entropy(state.network(batch.x), 5 - batch.y if apart else batch.y)
+    reference = torch.autograd.grad(buffered, parameters)
+    rule.after_backward(state, batch, loss)
+
+    def along(gradients: list[Any]) -> float:
+        return sum(float((g * r).sum()) for g, r in zip(gradients, reference, strict=True))
+
+    after = [w.grad for w in parameters]
+    if apart:
+        assert along(before) < -0.01
+        assert along(after) == pytest.approx(0, abs=1e-5)
+        assert any(g.any() for g in after)
+    else:
+        assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert state.replayed == 16
 
 
 def test_forgetting_is_what_a_buffer_prevents() -> None:

@@ -207,6 +207,7 @@ class ReferenceConfig:
     der_beta: float = _within(0.0, 100.0, default=0.5)
     ewc_lambda: float = _within(0.0, 1e6, default=10.0)
     ewc_gamma: float = _within(0.0, 1.0, default=1.0)
+    lwf_lambda: float = _within(0.0, 100.0, default=1.0)
     tdm: bool = True
     ddr: bool = True
     dgm: bool = True

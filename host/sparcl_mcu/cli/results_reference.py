@@ -18,7 +18,7 @@ from .runs import run_all
 from .sparcl_scenarios import SCENARIOS, Change, configured, merged
 
 SCENARIO, EPOCHS, SEEDS = "seq_fashion_mlp", 10, 5
-DENSE = ("naive", "joint", "er", "der", "der++", "ewc")
+DENSE = ("naive", "joint", "er", "der", "der++", "ewc", "lwf", "agem")
 SPARSE = ("static-der++", "sparcl-der++", "snip-der++", "rigl-der++", "sparcl-er", "sparcl-ewc")
 DENSITIES = (0.25, 0.1, 0.05)
 RATES: dict[str, float] = {}  # where the best on validation samples is not the experiment's (docs/results/tuning.md)

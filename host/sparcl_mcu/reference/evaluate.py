@@ -23,14 +23,18 @@ class Accuracy(NamedTuple):
 
 def accuracies(network: Network, inputs: Inputs, raw: Any, y: Any, classes: tuple[int, ...]) -> Accuracy:
     """Of one task's samples, with running statistics. raw: (n, *sample) as the data set has them; y: int64 (n,)."""
+    own = backend.torch().tensor(sorted(classes), device=y.device)
+    logits = responses(network, inputs, raw)
+    all_right = int((logits.argmax(dim=1) == y).sum())
+    own_right = int((own[logits[:, own].argmax(dim=1)] == y).sum())
+    return Accuracy(all_right / len(y), own_right / len(y))
+
+
+def responses(network: Network, inputs: Inputs, raw: Any) -> Any:
+    """Logits of samples, float32 (n, classes), with running statistics. raw: (n, *sample) as the data set has them."""
     torch = backend.torch()
-    own = torch.tensor(sorted(classes), device=y.device)
-    all_right = own_right = 0
     network.module.eval()
     with torch.no_grad():
-        for x, labels in zip(raw.split(CHUNK), y.split(CHUNK), strict=True):
-            logits = network(inputs(x))
-            all_right += int((logits.argmax(dim=1) == labels).sum())
-            own_right += int((own[logits[:, own].argmax(dim=1)] == labels).sum())
+        logits = torch.cat([network(inputs(x)) for x in raw.split(CHUNK)])
     network.module.train()
-    return Accuracy(all_right / len(y), own_right / len(y))
+    return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +73,12 @@ class State:
         """A draw that is not counted as training."""
         drawn = self.buffer.draw(self.settings.batch)
         return drawn._replace(x=self.inputs.augmented(drawn.x, self.rng))
+
+    def restrict_to_existing(self, parts: Sequence[Any]) -> None:
+        """Zero what belongs to weights that do not exist. parts: as the network's parameters, changed in place."""
+        masks = {id(layer.weight): self.masks.weights(layer) for layer in self.network.sparse}
+        for w, part in zip(self.network.parameters(), parts, strict=True):
+            part.mul_(masks.get(id(w), 1))
 
     def current_loss(self, logits: Any, y: Any) -> Any:
         """Cross entropy of current-task samples: over all classes, or the task's own if the experiment says so."""

@@ -45,6 +45,11 @@ class Work:
         """Forward and backward of `samples`; only gradients of updated weights are computed."""
         self._add(phase, samples, self._masks.live, self._masks.updated)
 
+    def forward_pass(self, phase: str, samples: int) -> None:
+        """Forward alone."""
+        used = sum(layer.positions * self._masks.live(layer) for layer in self._layers)
+        self.macs[phase]["forward"] += samples * used
+
     def scoring_pass(self, phase: str, samples: int) -> None:
         """Forward and backward of `samples` for the gradients of all weights that exist."""
         self._add(phase, samples, self._masks.live, self._masks.live)

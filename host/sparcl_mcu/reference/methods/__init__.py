@@ -5,12 +5,14 @@ from __future__ import annotations
 from ...config import ReferenceConfig
 from .. import FloatReferenceError, schedule
 from ..names import METHODS
+from .agem import AGEM
 from .base import Loss, Masked, Method
 from .der import DER
 from .derpp import DERPP
 from .er import ER
 from .ewc import EWC
 from .joint import Joint
+from .lwf import LwF
 from .naive import Naive
 from .rigl import Rigl
 from .snip import Snip
@@ -26,6 +28,8 @@ _BASES: dict[str, type[Method]] = {
     "der": DER,
     "der++": DERPP,
     "ewc": EWC,
+    "lwf": LwF,
+    "agem": AGEM,
 }
 _FIXED: dict[str, type[Masked]] = {"static": Static, "snip": Snip, "rigl": Rigl}
 SHARE_UPDATED = 0.8  # of the weights that exist; with it q is 0.80, 0.92, 0.96 for sparsities 0.75, 0.90, 0.95

@@ -41,9 +41,7 @@ class EWC(Naive):
             for f, g in zip(fisher, torch.autograd.grad(loss, parameters), strict=True):
                 f.add_(g**2 / len(some))
         network.module.train()
-        masks = {id(layer.weight): state.masks.weights(layer) for layer in network.sparse}
-        for w, f in zip(parameters, fisher, strict=True):
-            f.mul_(masks.get(id(w), 1))
+        state.restrict_to_existing(fisher)
         state.work.scoring_pass("importance", len(some))
         for new, old in zip(fisher, self._fisher, strict=bool(self._fisher)):
             new.add_(old, alpha=state.settings.ewc_gamma)

@@ -1,0 +1,25 @@
+"""A-GEM (Chaudhry et al. 2019): a step must not raise the buffer's loss. Where the gradient g of the current task and
+that of a draw from the buffer, r, point apart (g r < 0), g becomes g - (g r / r r) r."""
+
+from ... import torch_backend as backend
+from ..state import Batch, State
+from .base import Loss
+from .naive import Naive
+
+
+class AGEM(Naive):
+    replays = 1
+
+    def after_backward(self, state: State, batch: Batch, loss: Loss) -> None:
+        if not state.replaying:
+            return
+        drawn, parameters = state.replay(), state.network.parameters()
+        buffered = backend.functional().cross_entropy(state.network(drawn.x), drawn.y)
+        reference = backend.torch().autograd.grad(buffered, parameters)
+        state.restrict_to_existing(reference)
+        # where a weight does not exist r is 0, so what g holds there does not count
+        along = sum((w.grad * r).sum() for w, r in zip(parameters, reference, strict=True))
+        if along < 0:
+            share = along / sum((r * r).sum() for r in reference)
+            for w, r in zip(parameters, reference, strict=True):
+                w.grad.sub_(share * r)
