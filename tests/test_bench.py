@@ -43,7 +43,10 @@ def check(rows: list[Row], program: Path) -> None:
 @pytest.mark.emulator
 @pytest.mark.parametrize(
     ("board", "layer"),
-    [*((BOARD, bench_kernels.LAYERS[n]) for n in (0, 1, 4, 5)), ("qemu_m55", bench_kernels.LAYERS[0])],
+    [
+        *((BOARD, bench_kernels.LAYERS[n]) for n in (0, 1, 4, 5)),
+        *(("qemu_m55", bench_kernels.LAYERS[n]) for n in (0, 2)),
+    ],
     ids=lambda of: getattr(of, "name", of),
 )
 def test_kernels_cost_what_they_did(board: str, layer: bench_kernels.Layer, tmp_path: Path) -> None:

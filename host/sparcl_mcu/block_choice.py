@@ -6,33 +6,19 @@ Instructions are those that `sparcl bench` counts on the board's core (docs/resu
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-from .boards.catalogue import ROOT
+from . import counted
+from .counted import CountedError
 from .errors import SparclError
 from .graph import Graph, Node
 from .sparsity import BLOCKS, SINGLE, Block
 from .summary import interval
 
 AUTO = "auto"
-CORES = {  # as boards name them: as the bench does
-    "Cortex-M0+": "m0plus",
-    "Cortex-M3": "m3",
-    "Cortex-M4": "m4",
-    "Cortex-M33": "m33",
-    "Cortex-M55": "m55",
-    "RV32IMC": "rv32",
-}
-LIKE = {"Cortex-M7": "m4", "Xtensa LX6": "m3", "host": "m4"}  # cores not counted: one with the same kernels that is
-CONVOLUTIONS_LIKE = {"m33": "m4", "m55": "m4"}  # the same where convolutions were not counted
-DENSE = "dense 784x128"
-BENCH, ACCURACIES = "docs/results/bench.json", "docs/results/sparcl.json"
+ACCURACIES = "docs/results/sparcl.json"
 
 
 class BlockChoiceError(SparclError):
@@ -69,13 +55,12 @@ def choose(graph: Graph, core: str) -> tuple[Choice, ...]:
 
     core: as in `boards.catalogue.BoardFacts`. Raises BlockChoiceError.
     """
-    counted = CORES.get(core) or LIKE.get(core)
-    if counted is None:
-        raise BlockChoiceError(
-            f'[network] block = "{AUTO}": no instructions were counted for {core}; name a shape: '
-            f"{', '.join(map(str, BLOCKS))}"
-        )
-    return tuple(_choice(graph, node, counted) for node in graph.nodes if node.weighted and node.density < 1)
+    try:
+        core = counted.core_of(core)
+        return tuple(_choice(graph, node, core) for node in graph.nodes if node.weighted and node.density < 1)
+    except CountedError as error:
+        shapes = ", ".join(map(str, BLOCKS))
+        raise BlockChoiceError(f'[network] block = "{AUTO}": {error}; or name a shape: {shapes}') from None
 
 
 def with_blocks(graph: Graph, choices: Sequence[Choice]) -> Graph:
@@ -85,53 +70,25 @@ def with_blocks(graph: Graph, choices: Sequence[Choice]) -> Graph:
 
 
 def _choice(graph: Graph, node: Node, core: str) -> Choice:
-    operator, counted_on = _operator(node, core)
-    passes = _passes(graph, node)
+    operator = counted.operator(node)
     rows, fan_in = graph.weight_rows(node), graph.fan_in(node)
     channels = fan_in // math.prod(node.window.kernel) if node.window else fan_in
     costs = {
-        block: sum(_instructions(counted_on, f"{operator} {each}", block, node.density) for each in passes)
+        block: sum(
+            counted.instructions(core, f"{operator} {each}", block, node.density)
+            for each in counted.passes(graph, node)
+        )
         for block in BLOCKS
         if rows % block.rows == 0 and channels % block.cols == 0
     }
     losses = _losses(node.density)
     safe = [block for block in costs if block not in losses or sum(losses[block]) >= 0]
-    return Choice(node.name, min(safe, key=costs.__getitem__), counted_on, operator, costs, losses)
-
-
-def _operator(node: Node, core: str) -> tuple[str, str]:
-    """The operator of the bench that is most like a layer, and the core it was counted on."""
-    if node.window is None:
-        return DENSE, core
-    like = "conv 3x3 64-64, 8x8" if node.outputs > 32 else "conv 3x3 32-32, 16x16"
-    if math.prod(node.window.kernel) == 1:
-        like = "conv 1x1 64-64, 25x5"
-    counted = {row["core"] for row in _bench() if row["what"] == f"{like} forward"}
-    core_like = core if core in counted else CONVOLUTIONS_LIKE.get(core)
-    return (like, core_like) if core_like else (DENSE, core)
-
-
-def _passes(graph: Graph, node: Node) -> list[str]:
-    """What a step computes with a layer's weights."""
-    if node.frozen:
-        return ["forward, frozen"]
-    below = graph.nodes[: graph.nodes.index(node)]
-    learns_below = any(each.weighted and not each.frozen for each in below)
-    return ["forward", *(["input gradient"] if learns_below else []), "weight update"]
-
-
-def _instructions(core: str, what: str, block: Block, density: float) -> float:
-    """Instructions a nonzero weight and position, at the density nearest to it that was counted."""
-    rows = [row for row in _bench() if (row["core"], row["what"], row["block"]) == (core, what, str(block))]
-    if not rows:
-        raise BlockChoiceError(f"{BENCH} has no row {what!r} in {block} of {core}; count it with: make bench")
-    nearest = min(rows, key=lambda row: abs(math.log(row["density"] / density)))
-    return float(nearest["per_nonzero"])
+    return Choice(node.name, min(safe, key=costs.__getitem__), core, operator, costs, losses)
 
 
 def _losses(density: float) -> dict[Block, tuple[float, float]]:
     """Points against single weights, mean and half width, at the density nearest to it that was measured."""
-    rows = _accuracies()
+    rows = counted.measured(ACCURACIES)["blocks"]["rows"]
     found: dict[Block, tuple[float, float]] = {}
     measured = {1 - float(name.split()[1]) for name in rows if name.startswith("SparCL ")}
     nearest = min(measured, key=lambda each: abs(math.log(each / density)))
@@ -142,24 +99,3 @@ def _losses(density: float) -> dict[Block, tuple[float, float]]:
             points = interval([100 * (a["acc"] - b["acc"]) for a, b in zip(runs, of_single, strict=True)])
             found[block] = (float(points["mean"] or 0), float(points["half_width"] or 0))
     return found
-
-
-def _bench() -> list[dict[str, Any]]:
-    return list(_read(ROOT / BENCH))
-
-
-def _accuracies() -> dict[str, Any]:
-    return dict(_read(ROOT / ACCURACIES)["blocks"]["rows"])
-
-
-def _read(file: Path) -> Any:
-    if not file.is_file():
-        name = file.relative_to(ROOT)
-        raise BlockChoiceError(f'[network] block = "{AUTO}" chooses by {name}, which is not there')
-    return _parsed(file, file.stat().st_mtime_ns)
-
-
-@cache
-def _parsed(file: Path, _: int) -> Any:
-    """Of a file as it was at a time."""
-    return json.loads(file.read_text())

@@ -65,15 +65,16 @@ SCL_INLINE void tile_clear(int16_t *tile, uint32_t i, uint32_t lane, uint32_t n,
 
 /* acc[lane * SCL_OUTPUTS_AT_ONCE + r] = weights of row r of the group times a position's patch,
  * over the next blocks; of a dense layer, one row. */
-SCL_INLINE void tile_dot(cursor *c, uint32_t blocks, const int16_t *tile, int32_t *acc, layout k)
+SCL_INLINE void tile_dot(const scl_matrix *m, cursor *c, uint32_t blocks, const int16_t *tile,
+                         int32_t *acc, layout k)
 {
     uint32_t at = c->block * k.rows * k.cols;
     int32_t sums[4][SCL_TILE] = {{0}};
     for (uint32_t b = 0; b < blocks; b++) {
-        const int16_t *xs = tile + block_input(c->m, c->block + b, b, k) * SCL_TILE;
+        const int16_t *xs = tile + block_input(m, c->block + b, b, k) * SCL_TILE;
         for (uint32_t r = 0; r < k.rows; r++) {
             for (uint32_t i = 0; i < k.cols; i++) {
-                const int32_t w = weight(c->m, at++, k);
+                const int32_t w = weight(m, at++, k);
                 for (uint32_t lane = 0; lane < SCL_TILE; lane++) {
                     sums[r][lane] += w * xs[i * SCL_TILE + lane];
                 }

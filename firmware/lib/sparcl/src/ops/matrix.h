@@ -11,9 +11,13 @@
 #if SCL_DSP
 #include "dsp/forward.h"
 #include "dsp/input_grad.h"
-#include "dsp/tile.h"
 #include "dsp/update.h"
 #include "dsp/walk.h"
+#if SCL_MVE
+#include "mve/tile.h"
+#else
+#include "dsp/tile.h"
+#endif
 #else
 #include "blocks.h"
 #endif
@@ -79,7 +83,7 @@ SCL_INLINE void matrix_forward_tile(const scl_matrix *m, const int16_t *tile, ui
                 blocks = (uint32_t)start[1] - start[0];
                 start++;
             }
-            tile_dot(&c, blocks, tile, acc + r, k);
+            tile_dot(m, &c, blocks, tile, acc + r, k);
         }
         for (uint32_t lane = 0; lane < n; lane++) {
             scl_outputs_put(out, base + lane * m->rows + o, some, acc + lane * SCL_OUTPUTS_AT_ONCE,

@@ -134,8 +134,10 @@ SCL_INLINE void tile_dot_of_columns(cursor *at, uint32_t blocks, const int16_t *
     *at = c;
 }
 
-SCL_INLINE void tile_dot(cursor *at, uint32_t blocks, const int16_t *tile, int32_t *acc, layout k)
+SCL_INLINE void tile_dot(const scl_matrix *m, cursor *at, uint32_t blocks, const int16_t *tile,
+                         int32_t *acc, layout k)
 {
+    (void)m;
     cursor c = *at;
     four sums = {0, 0, 0, 0};
     if (k.rows == 4) {

@@ -7,10 +7,30 @@
 
 #include "../dsp/weights.h"
 
+/* Weights of eight blocks from c on, by row. */
+SCL_INLINE int16x8x4_t eight_blocks(const cursor *c, layout k)
+{
+    int16x8x4_t by_row;
+    if (k.frozen) {
+        const uint16x8_t fours = vidupq_n_u16(0, 4);
+        SCL_UNROLL
+        for (uint32_t r = 0; r < 4; r++) {
+            by_row.val[r] = vldrbq_gather_offset_s16(c->hi + r, fours);
+        }
+        return by_row;
+    }
+    by_row = vld4q_s16(c->master);
+    SCL_UNROLL
+    for (uint32_t r = 0; r < 4; r++) {
+        by_row.val[r] = vshrq_n_s16(by_row.val[r], 8);
+    }
+    return by_row;
+}
+
 /* sums += the next eights of 4x1 blocks; returns how many blocks are left. */
 SCL_INLINE uint32_t eights_dot(cursor *c, uint32_t blocks, const int8_t *x, four *sums, layout k)
 {
-    if (k.rows != 4 || k.frozen) {
+    if (k.rows != 4) {
         return blocks;
     }
     const uint8_t *index = c->index;
@@ -19,13 +39,17 @@ SCL_INLINE uint32_t eights_dot(cursor *c, uint32_t blocks, const int8_t *x, four
                                       ? vldrbq_u16(index)
                                       : vldrhq_u16((const uint16_t *)(const void *)index);
         const int16x8_t xs = vldrbq_gather_offset_s16(x, inputs);
-        const int16x8x4_t masters = vld4q_s16(c->master); /* by row */
-        sums->s0 = vmladavaq_s16(sums->s0, vshrq_n_s16(masters.val[0], 8), xs);
-        sums->s1 = vmladavaq_s16(sums->s1, vshrq_n_s16(masters.val[1], 8), xs);
-        sums->s2 = vmladavaq_s16(sums->s2, vshrq_n_s16(masters.val[2], 8), xs);
-        sums->s3 = vmladavaq_s16(sums->s3, vshrq_n_s16(masters.val[3], 8), xs);
+        const int16x8x4_t weights = eight_blocks(c, k);
+        sums->s0 = vmladavaq_s16(sums->s0, weights.val[0], xs);
+        sums->s1 = vmladavaq_s16(sums->s1, weights.val[1], xs);
+        sums->s2 = vmladavaq_s16(sums->s2, weights.val[2], xs);
+        sums->s3 = vmladavaq_s16(sums->s3, weights.val[3], xs);
         index += 8 * k.index_bytes;
-        c->master += 32;
+        if (k.frozen) {
+            c->hi += 32;
+        } else {
+            c->master += 32;
+        }
     }
     c->index = index;
     return blocks;
