@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,19 +54,41 @@ ROWS = (
     Row("LightCL 0.75", merged(OFF, {"network": {"density": 0.25}}, ANCHORS), twin=True),
     Row("LightCL, half of the channels", merged(OFF, {"network": {"density": 0.5, "pruned": "channels"}}, ANCHORS)),
 )
-# Both with their first layers frozen, as LightCL and latents want it.
-SETS: dict[str, tuple[str, Change]] = {
-    "base-fashion-mnist, CNN-S, learns from conv3": (
+
+
+@dataclasses.dataclass(frozen=True)
+class Set:
+    """change: settings of all rows. own: those of some rows, by the beginning of their names, chosen on validation
+    samples (docs/results/tuning.md)."""
+
+    example: str
+    change: Change
+    own: Mapping[str, Change] = dataclasses.field(default_factory=dict)
+
+    def table(self) -> tuple[Row, ...]:
+        return tuple(dataclasses.replace(row, change=merged(row.change, *self._of(row))) for row in ROWS)
+
+    def _of(self, row: Row) -> list[Change]:
+        return [change for name, change in self.own.items() if row.name.startswith(name)]
+
+
+# With their first layers frozen, as LightCL and latents want it.
+SETS = {
+    "base-fashion-mnist, CNN-S, learns from conv3": Set(
         "base_fashion_mlp",
         merged(CNN_S, {"network": {"freeze_until": "conv3"}}),
+        {
+            "EWC": {"learn": {"alpha_shift": 0}},
+            "SparCL-EWC": {"learn": {"alpha_shift": 0}},
+            "EsaCL-EWC": {"grda": {"c": 0.16}},
+            "LightCL": {"learn": {"alpha_shift": 7}},
+        },
     ),
-    "seq-digits, MLP, learns from fc2": (
-        "digits_sparcl",
-        {"network": {"freeze_until": "fc2"}, "learn": {"replay": 200}},
+    "seq-digits, MLP, learns from fc2": Set(
+        "digits_sparcl", {"network": {"freeze_until": "fc2"}, "learn": {"replay": 200}}
     ),
-    "har, domain-il: a person a task, CNN on windows, learns from conv2": (
-        "har_persons",
-        {"network": {"freeze_until": "conv2"}},
+    "har, domain-il: a person a task, CNN on windows, learns from conv2": Set(
+        "har_persons", {"network": {"freeze_until": "conv2"}}, {"EsaCL-EWC": {"grda": {"c": 0.16}}}
     ),
 }
 
@@ -96,17 +119,18 @@ def results_methods(
     console = Console(highlight=False, soft_wrap=True)
     wanted = range(first_seed, first_seed + count)
     measured: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "first_seed": first_seed, "sets": {}}
-    for name, (example, change) in SETS.items():
+    for name, of in SETS.items():
         console.print(f"[bold]{name}[/]")
-        base = configured(read(ROOT / "examples" / example), change)
+        base = configured(read(ROOT / "examples" / of.example), of.change)
+        rows = of.table()
         runs: list[Run] = []
-        for row in ROWS:
+        for row in rows:
             runs += seeds(configured(base, row.change), wanted, twin=row.twin, control=row.control)
-        runs += [Run(on_chip(configured(base, row.change)), False, row.control) for row in ROWS]
+        runs += [Run(on_chip(configured(base, row.change)), False, row.control) for row in rows]
         found = run_all(runs, data_dir, kept, console)
-        chips = found[len(ROWS) * count :]
+        chips = found[len(rows) * count :]
         measured["sets"][name] = {
-            row.name: {"runs": found[i * count : (i + 1) * count], "chip": chips[i]} for i, row in enumerate(ROWS)
+            row.name: {"runs": found[i * count : (i + 1) * count], "chip": chips[i]} for i, row in enumerate(rows)
         }
     out.mkdir(parents=True, exist_ok=True)
     (out / "methods.json").write_text(json.dumps(measured, indent=1) + "\n")

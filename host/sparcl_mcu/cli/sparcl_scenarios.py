@@ -184,6 +184,22 @@ def equal_bytes_rows(inputs: int, sparse_rate: int, dense: Change) -> list[Row]:
     return found
 
 
+LATENTS, LATENT, INPUT = 200, 64, 490  # latents kept; bytes of a DS-CNN's pooled features, of a second of keywords
+BESIDE = 1 + 2 * 12  # bytes of a slot's label and logits
+INPUTS = LATENTS * (LATENT + BESIDE) // (INPUT + BESIDE)  # as many bytes
+
+
+def latent_rows(dense: Change) -> list[Row]:
+    """Replay of latents against replay of inputs: as many, and as many bytes. Only the head learns."""
+    head = merged(OFF, {"network": {"density": 1.0, "freeze_until": "head"}}, dense)
+    whole, latents, few = f"{LATENTS} inputs", f"{LATENTS} latents", f"{INPUTS} inputs: the bytes of {LATENTS} latents"
+    return [
+        Row(whole, merged(head, {"learn": {"replay": LATENTS}}), against=None),
+        Row(latents, merged(head, {"learn": {"replay": LATENTS, "replay_at": "border"}}), against=whole),
+        Row(few, merged(head, {"learn": {"replay": INPUTS}}), against=latents),
+    ]
+
+
 EQUAL_RAM = {
     0.5: (12, 24, 48),
     0.25: (10, 20, 40),
@@ -221,6 +237,7 @@ KWS: Change = {
     "pretrain": {"shipped": False, "epochs": 20, "fine_tune_epochs": 5},
     "ddr": {"samples": 1024},
 }
+KWS_BASE = merged(KWS, {"pretrain": {"shipped": True, "tasks": 3}})
 CIFAR = merged(
     SEQUENTIAL,
     {
@@ -256,6 +273,7 @@ SCENARIOS = {
     "equal_bytes_pooled": Scenario(
         "base_fashion_mlp", 10, {"data": {"pool": 2}}, rows=partial(equal_bytes_rows, 196, -6)
     ),
+    "latents_kws": Scenario("base_fashion_mlp", 10, KWS_BASE, rows=latent_rows),
     "equal_ram": Scenario("base_fashion_mlp", 10, CNN_S, rows=equal_ram_rows),
     "chip_mlp": Scenario("base_fashion_mlp", 1, CHIP, rows=chip_rows),
     "chip_cnn": Scenario("base_fashion_mlp", 1, merged(CHIP, CNN_S), rows=chip_rows),
