@@ -48,7 +48,7 @@ def bench(
 
     console = Console(highlight=False, soft_wrap=True)
     if boards == [bench_host.BOARD]:
-        splits = [bench_host.measure(d, kept / "host" / str(d)) for d in bench_host.DENSITIES]
+        splits = [bench_host.measure(*case, kept / "host" / f"{case[0]}_{case[1].name}") for case in bench_host.CASES]
         console.print(bench_host.table(splits), end="", markup=False)
         return
     out.mkdir(parents=True, exist_ok=True)
