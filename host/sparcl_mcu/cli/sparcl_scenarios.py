@@ -227,16 +227,19 @@ def chip_rows(dense: Change) -> list[Row]:
     ]
 
 
+FASTER: Change = {"learn": {"lr_exponent": -6}}
 CHIP: Change = {"board": {"name": "qemu_m4"}, "data": {"samples_per_task": 100}}
 SEQUENTIAL: Change = {"data": {"tasks": None, "classes_per_task": 2}, "pretrain": {"shipped": False}}
 MNIST = merged(SEQUENTIAL, {"data": {"source": "mnist"}})
 WORDS = [["down", "go", "_silence_", "_unknown_"], ["left", "no"], ["off", "on"], ["right", "stop"], ["up", "yes"]]
 KWS: Change = {
     "data": {"source": "kws", "tasks": tuple(map(tuple, WORDS)), "samples_per_task": None, "validate_by": "speaker"},
-    "network": {"kind": "ds_cnn", "hidden": None},
+    "network": {"kind": "ds_cnn", "hidden": None, "block": "1x1"},
+    "learn": {"alpha_shift": 5},
     "pretrain": {"shipped": False, "epochs": 20, "fine_tune_epochs": 5},
     "ddr": {"samples": 1024},
 }
+KWS_SPARSE = dict.fromkeys(PAPER_Q, FASTER)
 KWS_BASE = merged(KWS, {"pretrain": {"shipped": True, "tasks": 3}})
 CIFAR = merged(
     SEQUENTIAL,
@@ -247,7 +250,7 @@ CIFAR = merged(
     },
 )
 CNN_S: Change = {"network": {"kind": "cnn_s", "hidden": None}, "pretrain": {"fine_tune_epochs": 6}}
-PRUNED_SLOWLY: Change = {"learn": {"lr_exponent": -6}, "pretrain": {"prune": "gradual"}}
+PRUNED_SLOWLY = merged(FASTER, {"pretrain": {"prune": "gradual"}})
 CNN_SPARSE = {0.1: PRUNED_SLOWLY, 0.05: PRUNED_SLOWLY}
 
 RANDOM: Change = {"network": {"mask": "random"}}  # where masks begin, as the published ones do
@@ -260,11 +263,11 @@ SCENARIOS = {
     "base_fashion_mlp": Scenario("base_fashion_mlp", 20, RANDOM, DENSE),
     "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S, sparse=CNN_SPARSE, rows=fewer_rows),
     "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S), sparse=CNN_SPARSE, rows=fewer_rows),
-    "seq_kws": Scenario("base_fashion_mlp", 5, KWS, rows=fewer_rows),
+    "seq_kws": Scenario("base_fashion_mlp", 5, KWS, sparse=KWS_SPARSE, rows=fewer_rows),
     "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR, rows=fewer_rows),
     "har_persons": Scenario("har_persons", 10, rows=fewer_rows),
     "twins_fashion": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, RANDOM), rows=twin_rows),
-    "twins_kws": Scenario("base_fashion_mlp", 10, KWS, rows=twin_rows),
+    "twins_kws": Scenario("base_fashion_mlp", 10, KWS, sparse=KWS_SPARSE, rows=twin_rows),
     "ablation": Scenario("digits_sparcl", 10, rows=grid_rows),
     "leave_one_out": Scenario("base_fashion_mlp", 10, RANDOM, DENSE, rows=leave_one_out_rows),
     "blocks": Scenario("base_fashion_mlp", 10, RANDOM, DENSE, rows=block_rows),

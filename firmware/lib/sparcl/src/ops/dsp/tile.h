@@ -22,32 +22,54 @@ SCL_INLINE uint32_t tile_at(uint32_t i, uint32_t lane, const scl_matrix *m, layo
     return (i & ~3u) * SCL_TILE + 4 * lane + in_four;
 }
 
+/* Are values i .. i + n - 1 of a position fours? */
+SCL_INLINE bool are_fours(uint32_t i, uint32_t n, const scl_matrix *m, layout k)
+{
+    return tile_of_fours(m, k) && ((i | n) & 3u) == 0;
+}
+
 /* Values i .. i + n - 1 of position `lane`; n > 0. */
 SCL_INLINE void tile_put(int16_t *tile, uint32_t i, uint32_t lane, const int8_t *from, uint32_t n,
                          const scl_matrix *m, layout k)
 {
     const int8_t *end = from + n;
-    if (!tile_of_fours(m, k) || ((i | n) & 3u) != 0) {
-        for (; from < end; i++) {
-            tile[tile_at(i, lane, m, k)] = *from++;
-        }
+    if (are_fours(i, n, m, k)) {
+        int16_t *to = tile + i * SCL_TILE + 4 * lane;
+        do {
+            quad values = quad_of_bytes(from);
+            if (!k.frozen) {
+                values = (quad){low_halves(values.a, values.b), high_halves(values.a, values.b)};
+            }
+            put_four(&to, 8 * SCL_TILE, (uint32_t)values.a, (uint32_t)values.b);
+            from += 4;
+        } while (from != end);
         return;
     }
-    int16_t *to = tile + i * SCL_TILE + 4 * lane;
-    do {
-        quad values = quad_of_bytes(from);
-        if (!k.frozen) {
-            values = (quad){low_halves(values.a, values.b), high_halves(values.a, values.b)};
+    if (!tile_of_fours(m, k)) {
+        int16_t *to = tile + i * SCL_TILE + lane;
+        for (; end - from >= 4; from += 4, i += 4, to += 4 * SCL_TILE) {
+            const quad values = quad_of_bytes(from);
+            to[0] = (int16_t)values.a;
+            to[SCL_TILE] = (int16_t)values.b;
+            to[2 * SCL_TILE] = (int16_t)(values.a >> 16);
+            to[3 * SCL_TILE] = (int16_t)(values.b >> 16);
         }
-        put_four(&to, 8 * SCL_TILE, (uint32_t)values.a, (uint32_t)values.b);
-        from += 4;
-    } while (from != end);
+    }
+    for (; from < end; i++) {
+        tile[tile_at(i, lane, m, k)] = *from++;
+    }
 }
 
 /* The same, zeros. */
 SCL_INLINE void tile_clear(int16_t *tile, uint32_t i, uint32_t lane, uint32_t n,
                            const scl_matrix *m, layout k)
 {
+    if (are_fours(i, n, m, k)) {
+        for (int16_t *to = tile + i * SCL_TILE + 4 * lane; n > 0; n -= 4) {
+            put_four(&to, 8 * SCL_TILE, 0, 0);
+        }
+        return;
+    }
     for (; n > 0; n--, i++) {
         tile[tile_at(i, lane, m, k)] = 0;
     }
