@@ -188,6 +188,44 @@ def test_agem_takes_out_what_would_raise_the_buffers_loss(apart: bool) -> None:
     assert state.replayed == 16
 
 
+def test_agem_holds_the_weights_that_dgm_updates() -> None:
+    """After gradient masks, too, a step does not raise the loss of the buffer, which is drawn as a whole."""
+    of = job("sparcl-agem", buffer=16, batch_norm=False)
+    state = opened(of)
+    rule = methods.make("sparcl-agem", state.settings, state.density)
+    rule.begin_task(state)
+    for task in range(2):
+        trainer._open(state, task, of.tasks[task])
+        rule.begin_task(state)
+        for state.step, at in enumerate(range(0, 96, 16)):
+            batch = state.batch(np.arange(at, at + 16))
+            loss = rule.loss(state, batch)
+            parameters = state.network.parameters()
+            for w in parameters:
+                w.grad = None
+            loss.total.backward()
+            rule.after_backward(state, batch, loss)
+            state.masks.apply_to_gradients()
+            if task:
+                kept = state.draw()
+                buffered = torch.nn.functional.cross_entropy(state.network(kept.x), kept.y)
+                reference = torch.autograd.grad(buffered, parameters)
+                assert sum(float((w.grad * r).sum()) for w, r in zip(parameters, reference, strict=True)) > -1e-5
+            with torch.no_grad():
+                for w in parameters:
+                    w.sub_(0.1 * w.grad)
+            if not task:
+                state.buffer.add(batch.raw, batch.y, loss.logits)
+    layer = state.network.sparse[0]
+    assert 0 < state.masks.updated(layer) < state.masks.live(layer) < layer.size
+
+
+@pytest.mark.parametrize("method", ["static-agem", "rigl-lwf", "snip-agem", "sparcl-lwf"])
+def test_masks_stand_around_lwf_and_agem(method: str) -> None:
+    found = run(method, epochs=3, ddr=False)
+    assert all(share == pytest.approx(0.25, abs=0.01) for share in found.density.values())
+
+
 def test_forgetting_is_what_a_buffer_prevents() -> None:
     naive, replayed = run("naive").class_il, run("der++").class_il
     assert naive[0, 0] - naive[1, 0] > 0.3

@@ -47,20 +47,20 @@ class Split:
 def measure(density: float, method: Replay, folder: Path) -> Split:
     """Build the native board and teach it; raises BuildError, LinkError."""
     network, x = live_network(STEP.build(density, STEP.block), 0)
+    link, _, _ = _sent(network, x, folder / "link", ROOM, SETTINGS, learn=False)
     room, settings = ROOM, SETTINGS
     if method is not Replay.ER:
         room, settings = Room(replay=BUFFER, logits=True), replace(SETTINGS, replay=method)
-    generate(network, folder, room=room, settings=settings)
-    program = build(BOARD, folder, build_dir=folder.parent / "objects")
-    link, _, _ = _sent(network, x, program, room, settings, learn=False)
-    board, wall, python = _sent(network, x, program, room, settings, learn=True)
+    board, wall, python = _sent(network, x, folder / "learner", room, settings, learn=True)
     return Split(density, method, wall, board - link, link, python)
 
 
 def _sent(
-    network: Network, x: NDArray[np.int8], program: Path, room: Room, settings: LearnSettings, *, learn: bool
+    network: Network, x: NDArray[np.int8], folder: Path, room: Room, settings: LearnSettings, *, learn: bool
 ) -> tuple[float, float, float]:
     """Seconds of processor time of the board, of the wall clock and of processor time of this program."""
+    generate(network, folder, room=room, settings=settings)
+    program = build(BOARD, folder, build_dir=folder.parent / "objects")
     samples, labels = np.repeat(x, SAMPLES, 0), np.arange(SAMPLES, dtype=np.uint8) % network.classes
     children = _seconds(resource.RUSAGE_CHILDREN)
     client = Client(open_board(catalogue.find(BOARD), program))
@@ -68,8 +68,8 @@ def _sent(
         learner = BoardLearner(client, network, expected_model_hash=model_hash(network, room))
         learner.reset(settings)
         if settings.replay is not Replay.ER:  # it replays from its second task on
+            learner.remember(samples[:BUFFER], labels[:BUFFER])
             learner.begin_task(TaskInfo(tuple(range(network.classes))))
-            learner.observe(samples[:BUFFER], labels[:BUFFER])
             learner.end_task()
         clock, own = time.perf_counter(), _seconds(resource.RUSAGE_SELF)
         if learn:

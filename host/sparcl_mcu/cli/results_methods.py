@@ -1,4 +1,4 @@
-"""`sparcl results methods`: every method of the board side by side, on two data sets: accuracy, memory, work."""
+"""`sparcl results methods`: every method of the board side by side, on three data sets: accuracy, memory, work."""
 
 from __future__ import annotations
 
@@ -74,6 +74,12 @@ class Set:
 
 # With their first layers frozen, as LightCL and latents want it.
 SETS = {
+    "seq-digits, MLP, learns from fc2": Set(
+        "digits_sparcl", {"network": {"freeze_until": "fc2"}, "learn": {"replay": 200}}
+    ),
+    "har, domain-il: a person a task, CNN on windows, learns from conv2": Set(
+        "har_persons", {"network": {"freeze_until": "conv2"}}, {"EsaCL-EWC": {"grda": {"c": 0.16}}}
+    ),
     "base-fashion-mnist, CNN-S, learns from conv3": Set(
         "base_fashion_mlp",
         merged(CNN_S, {"network": {"freeze_until": "conv3"}}),
@@ -83,12 +89,6 @@ SETS = {
             "EsaCL-EWC": {"grda": {"c": 0.16}},
             "LightCL": {"learn": {"alpha_shift": 7}},
         },
-    ),
-    "seq-digits, MLP, learns from fc2": Set(
-        "digits_sparcl", {"network": {"freeze_until": "fc2"}, "learn": {"replay": 200}}
-    ),
-    "har, domain-il: a person a task, CNN on windows, learns from conv2": Set(
-        "har_persons", {"network": {"freeze_until": "conv2"}}, {"EsaCL-EWC": {"grda": {"c": 0.16}}}
     ),
 }
 
@@ -113,7 +113,7 @@ def results_methods(
     kept: Annotated[Path, typer.Option(help="Finished runs are kept here.")] = Path("build/methods"),
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results"),
 ) -> None:
-    """Every method of the board on two data sets: accuracy, forgetting, RAM, flash, instructions, bytes streamed."""
+    """Every method of the board on three data sets: accuracy, forgetting, RAM, flash, instructions, bytes streamed."""
     from sparcl_tools.pio import ROOT
 
     console = Console(highlight=False, soft_wrap=True)
@@ -132,10 +132,10 @@ def results_methods(
         measured["sets"][name] = {
             row.name: {"runs": found[i * count : (i + 1) * count], "chip": chips[i]} for i, row in enumerate(rows)
         }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "methods.json").write_text(json.dumps(measured, indent=1) + "\n")
-    (out / "methods.md").write_text(page(measured))
-    console.print(f"Written: {out / 'methods.md'}, methods.json", markup=False)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "methods.json").write_text(json.dumps(measured, indent=1) + "\n")
+        (out / "methods.md").write_text(page(measured))
+        console.print(f"Written: {out / 'methods.md'}, methods.json", markup=False)
 
 
 def on_chip(config: Config) -> Config:

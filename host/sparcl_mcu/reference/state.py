@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..config import ReferenceConfig
 from .buffer import Replayed, Reservoir
 from .inputs import Inputs
 from .masks import Masks
-from .network import Network
+from .network import Layer, Network
 from .work import Work
 
 
@@ -74,9 +74,10 @@ class State:
         drawn = self.buffer.draw(self.settings.batch)
         return drawn._replace(x=self.inputs.augmented(drawn.x, self.rng))
 
-    def restrict_to_existing(self, parts: Sequence[Any]) -> None:
-        """Zero what belongs to weights that do not exist. parts: as the network's parameters, changed in place."""
-        masks = {id(layer.weight): self.masks.weights(layer) for layer in self.network.sparse}
+    def restrict(self, parts: Sequence[Any], mask: Callable[[Layer], Any]) -> None:
+        """Zero what a mask leaves out, masks.weights or masks.updates. parts: as the network's parameters, changed in
+        place."""
+        masks = {id(layer.weight): mask(layer) for layer in self.network.sparse}
         for w, part in zip(self.network.parameters(), parts, strict=True):
             part.mul_(masks.get(id(w), 1))
 

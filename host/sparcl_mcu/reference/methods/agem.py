@@ -1,5 +1,9 @@
 """A-GEM (Chaudhry et al. 2019): a step must not raise the buffer's loss. Where the gradient g of the current task and
-that of a draw from the buffer, r, point apart (g r < 0), g becomes g - (g r / r r) r."""
+that of a draw from the buffer, r, point apart (g r < 0), g becomes g - (g r / r r) r. Both are of the weights that are
+updated.
+
+The buffer is the reservoir that all methods here share, so that it holds samples of the current task, too; the paper
+adds to its memory when a task is over."""
 
 from ... import torch_backend as backend
 from ..state import Batch, State
@@ -16,8 +20,7 @@ class AGEM(Naive):
         drawn, parameters = state.replay(), state.network.parameters()
         buffered = backend.functional().cross_entropy(state.network(drawn.x), drawn.y)
         reference = backend.torch().autograd.grad(buffered, parameters)
-        state.restrict_to_existing(reference)
-        # where a weight does not exist r is 0, so what g holds there does not count
+        state.restrict(reference, state.masks.updates)  # what g holds elsewhere is no part of the step
         along = sum((w.grad * r).sum() for w, r in zip(parameters, reference, strict=True))
         if along < 0:
             share = along / sum((r * r).sum() for r in reference)

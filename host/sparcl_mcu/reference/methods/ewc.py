@@ -41,7 +41,7 @@ class EWC(Naive):
             for f, g in zip(fisher, torch.autograd.grad(loss, parameters), strict=True):
                 f.add_(g**2 / len(some))
         network.module.train()
-        state.restrict_to_existing(fisher)
+        state.restrict(fisher, state.masks.weights)
         state.work.scoring_pass("importance", len(some))
         for new, old in zip(fisher, self._fisher, strict=bool(self._fisher)):
             new.add_(old, alpha=state.settings.ewc_gamma)

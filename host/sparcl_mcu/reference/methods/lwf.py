@@ -1,7 +1,9 @@
 """LwF, learning without forgetting (Li & Hoiem 2016): CE(current) + lambda H(old(x), h(x)) over the classes of earlier
 tasks, both softened by a temperature. No buffer.
 
-old(x) are the responses to the task's samples before it is learnt, taken once, as in the paper: not augmented.
+old(x) are the responses to the task's samples before it is learnt, taken once, as in the paper: not augmented. Here all
+earlier classes share one softmax, as they share one head; in the paper each task has its own, and its new head is
+trained alone before.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ class Sparcl(Masked):
             state.kept = self._ddr.kept
 
     def after_backward(self, state: State, batch: Batch, loss: Loss) -> None:
-        super().after_backward(state, batch, loss)
         if self._q is not None:
             dgm.refresh(state, batch, self._q)
+        super().after_backward(state, batch, loss)  # a base that changes the step knows what will be updated
         if self._ddr:
             self._ddr.record(batch.index, self._correct(state, batch, loss))
 

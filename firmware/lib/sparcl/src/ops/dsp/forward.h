@@ -15,9 +15,9 @@ SCL_INLINE uint32_t eights_dot(cursor *c, uint32_t blocks, const int8_t *x, four
 }
 
 SCL_INLINE uint32_t sixteens_dot(cursor rows[SCL_DENSE_ROWS], uint32_t n, uint32_t inputs,
-                                 const int8_t *x, int32_t *sums, layout k)
+                                 const int8_t *x, int32_t *sums, bool even, layout k)
 {
-    (void)rows, (void)n, (void)x, (void)sums, (void)k;
+    (void)rows, (void)n, (void)x, (void)sums, (void)even, (void)k;
     return inputs;
 }
 
@@ -77,7 +77,7 @@ SCL_INLINE void some_rows_dot(const scl_matrix *m, uint32_t o, uint32_t n, const
     for (uint32_t r = 0; r < n; r++) {
         rows[r] = cursor_at(m, (o + r) * m->fan_in, k);
     }
-    uint32_t left = sixteens_dot(rows, n, m->fan_in, x, sums, k);
+    uint32_t left = sixteens_dot(rows, n, m->fan_in, x, sums, even, k);
     x += m->fan_in - left;
     for (const int8_t *end = x + (left & ~3u); x < end; x += 4) {
         quad xs = quad_of_bytes(x);

@@ -42,10 +42,10 @@ SCL_INLINE int16x8_t eight_weights(const cursor *c, uint32_t at, mve_pred16_t th
 
 /* sums[lane] += the next sixteens of a row; returns how many inputs are left. */
 SCL_INLINE uint32_t sixteens_at_lanes(cursor *c, uint32_t inputs, const int8_t *x, uint32_t pitch,
-                                      int32_t *sums, layout k)
+                                      int32_t *sums, bool even, layout k)
 {
     for (; inputs >= 16; inputs -= 16, x += 16) {
-        const int8x16_t weights = sixteen_of_row(c, k);
+        const int8x16_t weights = sixteen_of_row(c, even, k);
         SCL_UNROLL
         for (uint32_t lane = 0; lane < SCL_TILE; lane++) {
             sums[lane] = vmladavaq_s8(sums[lane], weights, vldrbq_s8(x + lane * pitch));
@@ -71,9 +71,9 @@ SCL_INLINE void blocks_at_lanes(cursor *c, uint32_t blocks, const int8_t *x, uin
                                 int32_t *sums, layout k)
 {
     for (; blocks >= 4; blocks -= 4) {
-        const uint32x4_t columns = k.index_bytes == 1 ? vldrbq_u32(c->index)
-                                                      : vldrhq_u32((const uint16_t *)c->index);
-        four_at_lanes(columns, sixteen_of_row(c, k), x, pitch, sums);
+        const uint32x4_t columns =
+            k.index_bytes == 1 ? vldrbq_u32(c->index) : vldrhq_u32((const uint16_t *)c->index);
+        four_at_lanes(columns, sixteen_of_row(c, true, k), x, pitch, sums);
         c->index = (const uint8_t *)c->index + 4 * k.index_bytes;
     }
     if (blocks > 0) {
@@ -136,8 +136,12 @@ SCL_INLINE void tile_dot(const scl_matrix *m, cursor *c, uint32_t blocks, const 
     if (k.cols == 4) {
         blocks_at_lanes(c, blocks, x, pitch, sums, k);
     } else {
-        const uint32_t left =
-            k.index_bytes == 0 ? sixteens_at_lanes(c, blocks, x, pitch, sums, k) : blocks;
+        uint32_t left = blocks;
+        if (k.index_bytes == 0 && (m->fan_in & 1u) == 0) { /* every row is aligned to 4 */
+            left = sixteens_at_lanes(c, blocks, x, pitch, sums, true, k);
+        } else if (k.index_bytes == 0) {
+            left = sixteens_at_lanes(c, blocks, x, pitch, sums, false, k);
+        }
         singles_at_lanes(c, left, x + (blocks - left), pitch, sums, k);
     }
     for (uint32_t lane = 0; lane < SCL_TILE; lane++) {
