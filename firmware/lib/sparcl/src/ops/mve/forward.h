@@ -55,28 +55,41 @@ SCL_INLINE uint32_t eights_dot(cursor *c, uint32_t blocks, const int8_t *x, four
     return blocks;
 }
 
-/* The next sixteen weights of a row, which moves on; `even`: it is aligned to 4, as VLD2 needs. */
-SCL_INLINE int8x16_t sixteen_of_row(cursor *row, bool even, layout k)
+/* The next sixteen weights of a row, which moves on; masters are aligned to 4, as VLD2 needs. */
+SCL_INLINE int8x16_t sixteen_of_row(cursor *row, layout k)
 {
     if (k.frozen) {
         const int8x16_t weights = vldrbq_s8(row->hi);
         row->hi += 16;
         return weights;
     }
-    const int8_t *bytes = (const int8_t *)row->master; /* a master's high byte is its weight */
+    const int8x16x2_t bytes = vld2q_s8((const int8_t *)row->master);
     row->master += 16;
-    return even ? vld2q_s8(bytes).val[1] : vldrbq_gather_offset_s8(bytes, vidupq_n_u8(1, 2));
+    return bytes.val[1]; /* a master's high byte is its weight */
 }
 
-/* sums += the next sixteens of inputs; returns how many inputs are left. */
+/* sums += the next sixteens of inputs, or eights where masters are not `even`, that is aligned to
+ * 4; returns how many inputs are left. */
 SCL_INLINE uint32_t sixteens_dot(cursor rows[SCL_DENSE_ROWS], uint32_t n, uint32_t inputs,
                                  const int8_t *x, int32_t *sums, bool even, layout k)
 {
+    if (!even && !k.frozen) {
+        for (; inputs >= 8; inputs -= 8, x += 8) {
+            const int16x8_t xs = vldrbq_s16(x);
+            SCL_UNROLL
+            for (uint32_t r = 0; r < n; r++) {
+                const int16x8_t weights = vshrq_n_s16(vldrhq_s16(rows[r].master), 8);
+                sums[r] = vmladavaq_s16(sums[r], weights, xs);
+                rows[r].master += 8;
+            }
+        }
+        return inputs;
+    }
     for (; inputs >= 16; inputs -= 16, x += 16) {
         const int8x16_t xs = vldrbq_s8(x);
         SCL_UNROLL
         for (uint32_t r = 0; r < n; r++) {
-            sums[r] = vmladavaq_s8(sums[r], sixteen_of_row(&rows[r], even, k), xs);
+            sums[r] = vmladavaq_s8(sums[r], sixteen_of_row(&rows[r], k), xs);
         }
     }
     return inputs;

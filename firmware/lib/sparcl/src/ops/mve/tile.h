@@ -42,10 +42,10 @@ SCL_INLINE int16x8_t eight_weights(const cursor *c, uint32_t at, mve_pred16_t th
 
 /* sums[lane] += the next sixteens of a row; returns how many inputs are left. */
 SCL_INLINE uint32_t sixteens_at_lanes(cursor *c, uint32_t inputs, const int8_t *x, uint32_t pitch,
-                                      int32_t *sums, bool even, layout k)
+                                      int32_t *sums, layout k)
 {
     for (; inputs >= 16; inputs -= 16, x += 16) {
-        const int8x16_t weights = sixteen_of_row(c, even, k);
+        const int8x16_t weights = sixteen_of_row(c, k);
         SCL_UNROLL
         for (uint32_t lane = 0; lane < SCL_TILE; lane++) {
             sums[lane] = vmladavaq_s8(sums[lane], weights, vldrbq_s8(x + lane * pitch));
@@ -73,7 +73,7 @@ SCL_INLINE void blocks_at_lanes(cursor *c, uint32_t blocks, const int8_t *x, uin
     for (; blocks >= 4; blocks -= 4) {
         const uint32x4_t columns =
             k.index_bytes == 1 ? vldrbq_u32(c->index) : vldrhq_u32((const uint16_t *)c->index);
-        four_at_lanes(columns, sixteen_of_row(c, true, k), x, pitch, sums);
+        four_at_lanes(columns, sixteen_of_row(c, k), x, pitch, sums);
         c->index = (const uint8_t *)c->index + 4 * k.index_bytes;
     }
     if (blocks > 0) {
@@ -137,10 +137,8 @@ SCL_INLINE void tile_dot(const scl_matrix *m, cursor *c, uint32_t blocks, const 
         blocks_at_lanes(c, blocks, x, pitch, sums, k);
     } else {
         uint32_t left = blocks;
-        if (k.index_bytes == 0 && (m->fan_in & 1u) == 0) { /* every row is aligned to 4 */
-            left = sixteens_at_lanes(c, blocks, x, pitch, sums, true, k);
-        } else if (k.index_bytes == 0) {
-            left = sixteens_at_lanes(c, blocks, x, pitch, sums, false, k);
+        if (k.index_bytes == 0 && (k.frozen || (m->fan_in & 1u) == 0)) { /* rows are aligned to 4 */
+            left = sixteens_at_lanes(c, blocks, x, pitch, sums, k);
         }
         singles_at_lanes(c, left, x + (blocks - left), pitch, sums, k);
     }
