@@ -11,7 +11,7 @@ import pytest
 
 from helpers import REPO
 from programs import need
-from sparcl_mcu.cli import bench
+from sparcl_mcu.cli import bench, bench_page
 from sparcl_tools import bench_epochs, bench_float, bench_kernels, bench_steps, elf, sizes
 from sparcl_tools.bench_epochs import Call
 from sparcl_tools.bench_kernels import BenchError, Row
@@ -86,7 +86,7 @@ def test_a_wrong_kernel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_only_whole_steps_are_called_steps() -> None:
     rows = json.loads(ACCEPTED.read_text())
     columns = {"core", "what", "block", "density", "instructions", "per_nonzero", "per_mac", "flash_bytes", "ram_bytes"}
-    assert {frozenset(row) - {"real"} for row in rows} == {frozenset(columns)}
+    assert {frozenset(row) - {"real", "stack_bytes"} for row in rows} == {frozenset(columns)}
     steps = {row["what"] for row in rows if row["what"].startswith("step ")}
     assert steps == {f"step {step.name}" for step in bench_steps.STEPS}
 
@@ -94,16 +94,16 @@ def test_only_whole_steps_are_called_steps() -> None:
 def test_the_page_is_of_the_figures() -> None:
     """bench.md was written from bench.json, but for its date."""
     rows = json.loads(ACCEPTED.read_text())
-    fresh, kept = bench.page(rows, sizes.load(bench.SIZES)), (REPO / "docs/results/bench.md").read_text()
+    fresh, kept = bench_page.page(rows, sizes.load(bench.SIZES)), (REPO / "docs/results/bench.md").read_text()
     assert fresh.splitlines()[4:] == kept.splitlines()[4:]
 
 
 def test_rows_measured_again_take_their_place() -> None:
     row = Row("m4", "dense forward", "4x1", 0.1, 10, 1.0, 0.1, 100, 50)
-    kept = {name: value for name, value in vars(row).items() if name != "real"}
+    kept = {name: value for name, value in vars(row).items() if name not in ("real", "stack_bytes")}
     other = kept | {"core": "m3"}
     assert bench.merged([kept | {"instructions": 20, "real": 15}, other], [row]) == [kept, other]
-    with_real = dataclasses.replace(row, real=8)
+    with_real = dataclasses.replace(row, real=8, stack_bytes=9)
     assert bench.merged([kept, other], [with_real]) == [dict(vars(with_real)), other]
 
 
@@ -112,7 +112,7 @@ def test_a_part_can_be_measured_before_the_rest(tmp_path: Path, monkeypatch: pyt
     row = Row("m4", "step mlp-784-128-10", "dense", 1.0, 10, 1.0, 0.1, 100, 50)
     monkeypatch.setattr(bench_steps, "measure", lambda *_: row)
     bench.bench(["qemu_m4"], only="step mlp-784", kept=tmp_path, out=tmp_path)
-    assert "| mlp-784-128-10 | dense | 100% | 10 |  | 1.0 | 0.1 | 100 | 50 |" in (tmp_path / "bench.md").read_text()
+    assert "| mlp-784-128-10 | dense | 100% | 10 |  | 1.0 | 0.1 | 100 | 50 |  |" in (tmp_path / "bench.md").read_text()
     assert not (tmp_path / "bench.svg").exists()
 
 
@@ -138,9 +138,9 @@ def test_parts_of_an_epoch_are_told_apart() -> None:
 
 def test_a_share_may_be_of_several_times_a_figure() -> None:
     row = {"core": "m4", "what": "a", "block": "dense", "density": 1.0, "instructions": 30}
-    cell = bench.Cell("a", "dense", 1.0)
-    assert bench.Target("t", 1.0, (cell,), bench.Cell("b", "dense", 1.0), 5).measured([row]) is None
-    assert bench.Target("t", 1.0, (cell,), bench.Cell("b", "dense", 1.0), 5).measured(
+    cell = bench_page.Cell("a", "dense", 1.0)
+    assert bench_page.Target("t", 1.0, (cell,), bench_page.Cell("b", "dense", 1.0), 5).measured([row]) is None
+    assert bench_page.Target("t", 1.0, (cell,), bench_page.Cell("b", "dense", 1.0), 5).measured(
         [row, row | {"what": "b", "instructions": 12}]
     ) == pytest.approx(0.5)
 
@@ -148,5 +148,5 @@ def test_a_share_may_be_of_several_times_a_figure() -> None:
 def test_break_even_is_where_the_lines_meet() -> None:
     names = ("core", "what", "block", "density", "instructions")
     points = [("4x1", 0.5, 600), ("4x1", 0.1, 200), ("dense", 1.0, 900)]
-    rows = [dict(zip(names, ("m4", f"{bench.DENSE} forward", *point), strict=True)) for point in points]
-    assert "forward 80%" in bench._break_even(rows)
+    rows = [dict(zip(names, ("m4", f"{bench_page.DENSE} forward", *point), strict=True)) for point in points]
+    assert "forward 80%" in bench_page._break_even(rows)

@@ -50,7 +50,8 @@ class BenchError(SparclError):
 class Row:
     """A line of docs/results/bench.json. per_nonzero, per_mac: instructions by stored and by dense multiply-accumulate.
     flash_bytes: the kernel's code; ram_bytes: masters, biases and scratch. Of a whole step both are the firmware's, and
-    real is what it takes with real data; None: not measured, and no key of the file."""
+    real is what it takes with real data, stack_bytes the most its stack held; None: not measured, and no key
+    of the file."""
 
     core: str
     what: str
@@ -62,6 +63,7 @@ class Row:
     flash_bytes: int
     ram_bytes: int
     real: int | None = None
+    stack_bytes: int | None = None
 
 
 @dataclass(frozen=True)

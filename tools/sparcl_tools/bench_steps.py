@@ -157,6 +157,7 @@ def measure(board: str, step: Step, density: float, folder: Path, log: Callable[
         round(instructions / dense_macs(network), 3),
         sizes.flash_bytes,
         sizes.ram_bytes,
+        stack_bytes=stats.get("stack_bytes"),
     )
 
 

@@ -85,10 +85,35 @@ def plan(
         console.print(_selection(net, ids), markup=False)
     if room.replay and any(node.frozen for node in net.graph.nodes):
         console.print(_buffers(net.graph, replay), markup=False)
+    _methods(net, facts.core, replay, console)
     if picture is not None:
         _draw(memory, picture)
         console.print(f"Wrote {picture}", markup=False)
     _verdict(memory, net.inputs, facts, console)
+
+
+def _methods(network: Network, core: str, samples: int, console: Console) -> None:
+    """What each method would add."""
+    from ..counted import CountedError
+    from .plan_methods import costs
+
+    try:
+        found = list(costs(network, core, samples))
+    except CountedError as error:
+        console.print(f"What methods would add is not known: {error}", markup=False)
+        return
+    table = Table("method", "for", "RAM, bytes", "flash, bytes", "a step, instructions", box=SIMPLE_HEAD)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for cost in found:
+        sizes = (f"{cost.ram:+,}", f"{cost.flash:+,}", f"{cost.instructions:,.0f}")
+        table.add_row(cost.name, cost.settings, *sizes)
+    console.print(
+        f"RAM and flash (a Cortex-M4's) that methods would add, replay buffers of {_count(samples)} samples, and about "
+        f"what a step would take on {core}:",
+        markup=False,
+    )
+    console.print(table)
 
 
 def _pruning(network: Network, rho: int) -> str:

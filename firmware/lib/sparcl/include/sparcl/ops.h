@@ -186,8 +186,8 @@ typedef struct scl_window {
     uint8_t pad_top, pad_left;
 } scl_window;
 
-/* Bytes of scratch: forward int16 (4, fan_in), the patches of four positions, aligned to 4. With MVE
- * they are bytes, in its first half. */
+/* Bytes of scratch: forward int16 (4, fan_in), the patches of four positions, aligned to 4;
+ * with MVE bytes, in its first half. */
 static inline uint32_t scl_conv2d_forward_scratch(const scl_window *w)
 {
     return 8u * w->kernel_h * w->kernel_w * w->channels;
