@@ -109,7 +109,7 @@ def _methods(network: Network, core: str, samples: int, console: Console) -> Non
         sizes = (f"{cost.ram:+,}", f"{cost.flash:+,}", f"{cost.instructions:,.0f}")
         table.add_row(cost.name, cost.settings, *sizes)
     console.print(
-        f"RAM and flash (a Cortex-M4's) that methods would add, replay buffers of {_count(samples)} samples, and about "
+        f"RAM and flash (a Cortex-M4's) that methods would add, buffers of {_count(samples)} samples, and about "
         f"what a step would take on {core}:",
         markup=False,
     )
