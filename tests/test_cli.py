@@ -229,7 +229,7 @@ def test_plan_tells_what_ids_saves_and_costs() -> None:
     backward = net.macs_input_grad + net.macs_weight_grad
     assert f"IDS: 75.0% of the new samples are not learnt, each saves {backward:,} multiply-accumulates" in said
     assert f"costs {net.graph.fan_in(net.graph.nodes[-1]) + net.classes} more and a softmax" in said
-    assert "IDS" not in sparcl("plan", EXAMPLE / "network.sparcl").stdout
+    assert "IDS:" not in sparcl("plan", EXAMPLE / "network.sparcl").stdout
 
 
 @pytest.mark.emulator
