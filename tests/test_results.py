@@ -281,7 +281,7 @@ def test_the_page_of_methods_compares_with_derpp_and_with_sparcl_s_ram() -> None
 
 
 @pytest.mark.parametrize("name", results_methods.SETS)
-def test_every_method_can_be_learnt_on_both_data_sets(name: str) -> None:
+def test_every_method_can_be_learnt_on_every_data_set(name: str) -> None:
     of = results_methods.SETS[name]
     base, rows = configured(config.load(REPO / "examples" / of.example / "experiment.toml"), of.change), of.table()
     found = {row.name: configured(base, row.change) for row in rows}
