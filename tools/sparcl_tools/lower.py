@@ -368,7 +368,9 @@ class _Lowering:
             lines += ["    if (lesson->ascends) {", *self._ascent(node), "    } else {"]
         lines += [
             f"    scl_ewc_learn(&held_{name}, to_{name}.weight, &s->head);",
-            f"    scl_apply_biases(s->{name}_bias, to_{name}.bias, {len(weights.bias)});",
+            "    if (s->head.task_open) {",
+            f"        scl_apply_biases(s->{name}_bias, to_{name}.bias, {len(weights.bias)});",
+            "    }",
         ]
         return [*lines, *(["    }"] if self.room.rho else [])], [sums, biases]
 

@@ -42,7 +42,20 @@ LEARNING = {
         "schedule",
     },
 }
-NOT_LEARNING = {"admit", "crc32", "error", "frame", "help", "lock", "matrix", "query", "session", "siphash", "store"}
+NOT_LEARNING = {
+    "admit",
+    "crc32",
+    "error",
+    "frame",
+    "help",
+    "lock",
+    "matrix",
+    "query",
+    "reply",
+    "session",
+    "siphash",
+    "store",
+}
 
 
 class SizesError(SparclError):

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparcl_mcu import numerics as nx
 from sparcl_mcu.errors import SparclError
 from sparcl_mcu.graph import Node
-from sparcl_mcu.learners import ids
+from sparcl_mcu.learners import ewc, ids
 from sparcl_mcu.learners.base import Importance, LearnSettings, Replay, Room, TaskInfo
 from sparcl_mcu.learners.schedule import Schedule
 from sparcl_mcu.learners.simulated import SimulatedLearner
@@ -77,7 +78,30 @@ def _learner(network: Network, room: Room, block: bytes, arrays: Arrays) -> Simu
         learner.removal.counts[:] = np.stack([counts & 15, counts >> 4], 1).ravel()[: room.ddr]
         learner.removal.removed = removed
     learner.masks.count()
+    _check(learner)
     return learner
+
+
+def _check(learner: SimulatedLearner) -> None:
+    """Raises ValueError for what no board would have, as scl_admit refuses it."""
+    for name, layer in learner.layers.items():
+        if (layer.masters < nx.MASTER_MIN).any() or (np.abs(layer.bias.astype(np.int64)) > nx.BIAS_LIMIT).any():
+            raise ValueError(f"{name} has a weight or a bias out of range")
+        if layer.ewc and max(layer.ewc.held.max(), layer.ewc.fresh.max()) > ewc.MOST:
+            raise ValueError(f"{name} is held by more than {ewc.MOST}")
+        if layer.working is not None and (layer.working < -127).any():
+            raise ValueError(f"{name} has a weight in use below -127")
+    buffer = learner.replay
+    if (buffer.y >= learner.network.classes).any():
+        raise ValueError(f"its buffer has a label above {learner.network.classes - 1}")
+    if buffer.anchored > buffer.capacity:
+        raise ValueError(f"it has {buffer.anchored} anchors where {buffer.capacity} fit")
+    for name, anchors in learner.anchors.items():
+        exponent = learner.scales[learner.network.graph.scales[name]].exponent
+        if anchors.kept.sum() > anchors.most or (anchors.exponents[: buffer.anchored] > exponent).any():
+            raise ValueError(f"{name} keeps more than {anchors.most} channels, or an anchor of a later exponent")
+    if abs(learner.threshold.value or 0) > ids.MOST:
+        raise ValueError(f"the threshold {learner.threshold.value} of IDS is out of range")
 
 
 def _array(block: bytes, field: Field) -> NDArray[Any]:

@@ -28,25 +28,39 @@ static void step(const scl_ewc *layer, const int32_t *gathered, uint32_t first, 
     }
 }
 
-/* Squares of steps, rounded likewise, of the weights that share an exponent. */
-static void note(const scl_ewc *layer, const int32_t *gathered, uint32_t first, int shift,
-                 uint32_t draw)
+/* Squares of steps, rounded likewise, of `per` weights that share an exponent. */
+static void note(uint16_t *hold, const int32_t *gathered, uint32_t per, int shift, uint32_t draw)
 {
     if (shift > 62) {
         return;
     }
     const uint32_t by = shift > 0 ? (uint32_t)shift : 0;
     const uint64_t dither = spread(draw, by);
-    for (uint32_t i = first; i < first + layer->per; i++) {
+    for (uint32_t i = 0; i < per; i++) {
         const uint64_t square = (uint64_t)((int64_t)gathered[i] * gathered[i]);
-        const uint64_t total = layer->fresh[i] + ((square + dither) >> by);
-        layer->fresh[i] = (uint16_t)(total < SCL_EWC_MOST ? total : SCL_EWC_MOST);
+        const uint64_t total = hold[i] + ((square + dither) >> by);
+        hold[i] = (uint16_t)(total < SCL_EWC_MOST ? total : SCL_EWC_MOST);
+    }
+}
+
+static void note_all(const scl_ewc *layer, uint16_t *hold, const int32_t *gathered, int alpha_shift,
+                     uint32_t draw)
+{
+    for (uint32_t i = 0; i < layer->n; i += layer->per) {
+        const int shift = SQUARES - 2 * layer->e_w[i / layer->per] + alpha_shift;
+        note(hold + i, gathered + i, layer->per, shift, draw);
     }
 }
 
 void scl_ewc_learn(const scl_ewc *layer, const int32_t *gathered, const scl_state *state)
 {
     const scl_config *config = &state->config;
+    if (!state->task_open) {
+        const uint32_t draw =
+            scl_hash32(config->seed, SCL_STREAM_ROUNDING, state->seen, layer->number, 1);
+        note_all(layer, layer->held, gathered, config->alpha_shift, draw);
+        return;
+    }
     const uint32_t draw =
         scl_hash32(config->seed, SCL_STREAM_ROUNDING, state->step, layer->number, 0);
     const int32_t dither = (int32_t)spread(draw, SCL_EWC_BITS);
@@ -60,10 +74,7 @@ void scl_ewc_learn(const scl_ewc *layer, const int32_t *gathered, const scl_stat
         }
     }
     if (config->replay == SCL_REPLAY_EWC && state->epochs_done + 1 >= state->epochs) {
-        for (uint32_t first = 0; first < layer->n; first += layer->per) {
-            const int e_w = layer->e_w[first / layer->per];
-            note(layer, gathered, first, SQUARES - 2 * e_w + config->alpha_shift, draw);
-        }
+        note_all(layer, layer->fresh, gathered, config->alpha_shift, draw);
     }
 }
 

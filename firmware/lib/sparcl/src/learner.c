@@ -333,6 +333,9 @@ scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label)
         (void)scl_replay_see(learner, x, NULL,
                              learner->model->forward(state, learner->arena, x, false));
     }
+    if (state->config.replay == SCL_REPLAY_EWC) {
+        scl_pass_need(learner, x, label);
+    }
     scl_replay_insert(learner, x, label);
     if (state->tasks_begun == 0) {
         state->remembered = 1;

@@ -78,6 +78,15 @@ void scl_pass(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
     scl_pass_learn(learner, x, lesson);
 }
 
+void scl_pass_need(scl_learner *learner, const int8_t *x, uint8_t label)
+{
+    const scl_model *model = learner->model;
+    const scl_config *config = &learner->state->config;
+    const scl_lesson lesson = {.label = label, .rate = {config->lr_mantissa, config->lr_exponent}};
+    (void)model->forward(learner->state, learner->arena, x, false);
+    (void)model->backward(learner->state, learner->arena, x, &lesson);
+}
+
 void scl_pass_measure(scl_learner *learner, const int8_t *x, const scl_lesson *lesson)
 {
     const scl_model *model = learner->model;

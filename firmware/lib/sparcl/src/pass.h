@@ -19,6 +19,9 @@ void scl_pass(scl_learner *learner, const int8_t *x, const scl_lesson *lesson);
 /* A pass that measures gradients (lesson->measure) and learns nothing. */
 void scl_pass_measure(scl_learner *learner, const int8_t *x, const scl_lesson *lesson);
 
+/* EWC, outside of a task: hold what this sample needs; nothing is learnt, no work counted. */
+void scl_pass_need(scl_learner *learner, const int8_t *x, uint8_t label);
+
 /* Stored weights of a layer, and those of them that learn now. */
 uint32_t scl_layer_live(const scl_learner *learner, const scl_layer *layer);
 uint32_t scl_layer_learns(const scl_learner *learner, const scl_layer *layer);

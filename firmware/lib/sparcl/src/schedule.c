@@ -50,6 +50,10 @@ scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task)
     if (scl_masks_learn(config) && (steps == 0 || steps < 10ull * slices(learner))) {
         return SCL_ERR_SCHEDULE;
     }
+    if (config->replay == SCL_REPLAY_LIGHTCL && steps > 0 &&
+        steps <= learner->model->replay_capacity) {
+        return SCL_ERR_SCHEDULE; /* all would become anchors, and none be learnt */
+    }
     if (config->ddr_fraction > 0 && (task->samples == 0 || task->epochs < 3)) {
         return SCL_ERR_SCHEDULE;
     }

@@ -26,7 +26,8 @@ typedef struct scl_ewc {
 
 /* Masters learn what one sample gathered (n, exponents e_w - 16; 0 in blocks that are not
  * selected), and go the held part of the way back to their anchors. In the last epoch of a task it
- * is noted how much that sample needs. What is not selected stays as it is. */
+ * is noted how much that sample needs. What is not selected stays as it is. Outside of a task the
+ * sample is remembered: it is held at once what it needs, and masters stay. */
 void scl_ewc_learn(const scl_ewc *layer, const int32_t *gathered, const scl_state *state);
 
 /* The task is over: what it needs is held, too, where it is now. */

@@ -305,7 +305,8 @@ scl_err scl_end_epoch(scl_learner *learner);
 scl_err scl_observe(scl_learner *learner, const int8_t *x, uint8_t label, uint32_t number,
                     uint8_t *predicted);
 
-/* Offer one sample to the replay buffer without learning it, between tasks.
+/* Offer one sample to the replay buffer without learning it, between tasks; or, with EWC and
+ * LightCL, for what it shows that is to be held.
  * SCL_ERR_TASK inside one, SCL_ERR_LABEL for a label the network lacks. */
 scl_err scl_remember(scl_learner *learner, const int8_t *x, uint8_t label);
 
