@@ -76,7 +76,7 @@ results-faults: setup ## docs/results/faults.md, measured again (about 30 minute
 results-ewc: setup ## docs/results/ewc.md, measured again (about 10 minutes)
 	@$(SPARCL) results ewc
 
-results-methods: setup ## docs/results/methods.md, measured again (about 60 minutes; needs SPARCL_DATA_DIR)
+results-methods: setup ## docs/results/methods.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
 	@$(SPARCL) results methods
 
 results-reference: setup ## docs/results/reference.md, measured again (about 25 minutes; needs SPARCL_DATA_DIR)

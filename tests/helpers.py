@@ -33,7 +33,7 @@ WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdoubl
 def runtime_sources(*, session: bool = True) -> list[str]:
     """Every C file of the runtime; without the link when `session` is False."""
     files = sorted((RUNTIME / "src").rglob("*.c"))
-    return [str(f) for f in files if session or f.stem not in ("frame", "session", "help", "lock")]
+    return [str(f) for f in files if session or f.stem not in ("frame", "session", "reply", "help", "lock")]
 
 
 def compile_c(out: Path, sources: list[str], *flags: str) -> Path:

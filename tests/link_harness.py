@@ -29,7 +29,7 @@ SANITIZERS = "-fsanitize=address,undefined"
 @cache
 def recording_board() -> Path:
     """tests/c/session_board.c with the link's sources."""
-    sources = [str(RUNTIME / f"src/{part}.c") for part in ("frame", "crc32", "session", "help")]
+    sources = [str(RUNTIME / f"src/{part}.c") for part in ("frame", "crc32", "session", "reply", "help")]
     target = Path(tempfile.mkdtemp(prefix="sparcl-link-")) / "session_board"
     return compile_c(target, [str(REPO / "tests/c/session_board.c"), *sources], "-D_POSIX_C_SOURCE=200809L", SANITIZERS)
 

@@ -87,7 +87,19 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "replay buffer" in result.stdout
     assert sorted(path.name for path in (tmp_path / "generated").iterdir()) == ["model.c", "model.h"]
-    (tmp_path / "network.sparcl").write_bytes(b"PK broken")
+    whole = file.read_text()
+    for of, said in (
+        ('freeze_until = "fc2"', "learns in fc1, fc2, but [network] freeze_until is 'fc2'"),
+        ("density = 0.5", "is 0.25 dense, but [network] density is 0.5"),
+        ("density = 1.0", "is 0.25 dense, but [network] density is 1.0"),
+    ):
+        file.write_text(whole.replace("[network]\n", f"[network]\n{of}\n"))
+        assert said in refused("generate", file)
+    file.write_text(whole)
+    assert "is a folder; name the file in it" in refused("plan", tmp_path)
+    network = tmp_path / "network.sparcl"
+    assert "--replay-at border has no meaning" in refused("plan", network, "--ewc", "--replay-at", "border")
+    network.write_bytes(b"PK broken")
     assert "is not a readable .sparcl file" in refused("generate", tmp_path)
 
 

@@ -287,6 +287,19 @@ def test_a_board_of_another_name_is_refused(small: Path) -> None:
     assert "says it is board 'native', but this run is for 'qemu_m4'; name it with: --board native" in result.stderr
 
 
+def test_tasks_too_short_for_the_settings_are_refused_before_a_board_is_asked(small: Path) -> None:
+    network = Path(__file__).parents[1] / "examples" / "digits" / "network.sparcl"
+    for more, said in (
+        ('[tdm]\nimportance = "paper"\n', "measuring"),
+        ("[ddr]\nfraction = 0.1\nsamples = 80\n", "DDR needs samples that come back at least twice"),
+    ):
+        small.write_text(SMALL + more)
+        result, _ = run(small, "--network", str(network))
+        assert result.exit_code == 2
+        assert "task 0 (" in result.stderr
+        assert said in result.stderr
+
+
 def test_a_network_for_other_data_is_refused(small: Path) -> None:
     import numpy as np
 

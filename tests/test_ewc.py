@@ -23,6 +23,7 @@ from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import BLOCKS, Block
+from sparcl_tools import state_block
 from sparcl_tools.generate import model_hash
 from sparcl_tools.layout import room_for
 from sparcl_tools.plan import plan
@@ -53,10 +54,17 @@ def tasks(name: str, epochs: int = EPOCHS) -> list[tuple[TaskInfo, NDArray[np.in
     return found
 
 
+def shipped(name: str) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
+    """Samples that are remembered before the first task."""
+    x, y = random_samples(network(name), 7, seed=9)
+    return x, (4 + y % 2).astype(np.uint8) % network(name).classes
+
+
 def teach(learner: Learner, name: str, settings: LearnSettings = SETTINGS) -> list[int | None]:
-    """Two tasks; the state hash after every epoch and task."""
-    hashes = []
+    """What is shipped, and two tasks; the state hash after that and every epoch and task."""
     learner.reset(settings)
+    learner.remember(*shipped(name))
+    hashes = [learner.state_hash()]
     for task, x, y in tasks(name, 3 if settings.ddr_fraction else EPOCHS):
         learner.begin_task(task)
         for _ in range(task.epochs):
@@ -147,15 +155,7 @@ def test_without_ewc_nothing_is_held_though_there_is_room() -> None:
     assert learner.moved() > 0.2
 
 
-def test_a_hold_is_the_square_of_updates_in_real_numbers() -> None:
-    """Integer and twin note the same sums, whatever the exponent of a layer's weights."""
-    simulated, twin = SimulatedLearner(network("dense"), ROOM), FloatTwin(network("dense"), ROOM)
-    for learner in (simulated, twin):
-        learner.reset(dataclasses.replace(SETTINGS, alpha_shift=0, lr_exponent=-9))
-        task, x, y = tasks("dense")[0]
-        learner.begin_task(dataclasses.replace(task, epochs=1))
-        learner.observe(x, y)
-        learner.end_task()
+def assert_held_alike(simulated: SimulatedLearner, twin: FloatTwin) -> None:
     for node, hold in zip(network("dense").trainable(), twin._holds, strict=True):
         layer = simulated.layers[node.name].ewc
         assert layer is not None
@@ -165,6 +165,48 @@ def test_a_hold_is_the_square_of_updates_in_real_numbers() -> None:
         assert theirs.max() > 20 / 2.0**ewc.BITS
 
 
+def test_a_hold_is_the_square_of_updates_in_real_numbers() -> None:
+    """Integer and twin note the same sums, whatever the exponent of a layer's weights."""
+    simulated, twin = SimulatedLearner(network("dense"), ROOM), FloatTwin(network("dense"), ROOM)
+    for learner in (simulated, twin):
+        learner.reset(dataclasses.replace(SETTINGS, alpha_shift=0, lr_exponent=-9))
+        task, x, y = tasks("dense")[0]
+        learner.begin_task(dataclasses.replace(task, epochs=1))
+        learner.observe(x, y)
+        learner.end_task()
+    assert_held_alike(simulated, twin)
+
+
+@pytest.mark.parametrize("kind", [SimulatedLearner, FloatTwin])
+def test_what_remembered_samples_need_is_held_and_nothing_else_changes(
+    kind: type[SimulatedLearner] | type[FloatTwin],
+) -> None:
+    learner, plain = kind(network("dense"), ROOM), kind(network("dense"), ROOM)
+    x, y = shipped("dense")
+    for each in (learner, plain):
+        each.reset(SETTINGS)
+    learner.remember(x, y)
+    holds = learner._holds if isinstance(learner, FloatTwin) else [each.ewc for each in learner.layers.values()]
+    assert all(np.asarray(hold.held).max() > 0 for hold in holds)
+    assert not any(np.asarray(hold.fresh).any() for hold in holds)
+    assert np.array_equal(learner.predict(x), plain.predict(x))
+    assert learner.stats() == plain.stats()
+    if isinstance(learner, SimulatedLearner) and isinstance(plain, SimulatedLearner):
+        for name, layer in learner.layers.items():
+            assert np.array_equal(layer.masters, plain.layers[name].masters)
+            assert np.array_equal(layer.bias, plain.layers[name].bias)
+        assert learner.scales == plain.scales
+
+
+def test_remembered_samples_hold_what_the_twin_s_do() -> None:
+    simulated, twin = SimulatedLearner(network("dense"), ROOM), FloatTwin(network("dense"), ROOM)
+    x, y = random_samples(network("dense"), 40, seed=5)
+    for learner in (simulated, twin):
+        learner.reset(SETTINGS)
+        learner.remember(x, y)
+    assert_held_alike(simulated, twin)
+
+
 # ---- C
 
 
@@ -172,6 +214,8 @@ def test_a_hold_is_the_square_of_updates_in_real_numbers() -> None:
 def test_c_equals_numpy(name: str, tmp_path: Path) -> None:
     program = Program(network(name), tmp_path, room=ROOM)
     program.reset(SETTINGS)
+    program.remember(*shipped(name))
+    program.hash()
     for task, x, y in tasks(name):
         program.begin_task(task)
         for _ in range(EPOCHS):
@@ -202,6 +246,8 @@ def test_a_state_with_impossible_holds_is_not_admitted(tmp_path: Path) -> None:
     program.load(bytes(block))
     program.admit()
     block[field.offset + 1] = 0x80
+    with pytest.raises(state_block.StateError, match="fc1 is held by more than 32767"):
+        state_block.load(network("dense"), ROOM, bytes(block))
     program.load(bytes(block))
     program.refused(Status.STATE)
     program.admit()

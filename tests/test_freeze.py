@@ -67,7 +67,7 @@ def test_layers_are_compared_and_those_that_settings_refuse_are_named(tmp_path: 
     assert int(row.split()[-2].replace(",", "")) > 1000
 
 
-def test_accuracies_are_those_of_validation_samples(tmp_path: Path) -> None:
+def test_accuracies_are_those_of_validation_samples_or_none_are_asked(tmp_path: Path) -> None:
     short = freeze.on_native(config.load(REPO / "examples/digits/experiment.toml"))
     short = dataclasses.replace(
         short,
@@ -77,7 +77,24 @@ def test_accuracies_are_those_of_validation_samples(tmp_path: Path) -> None:
     )
     found = measure(Run(short, False, validation=True), None, tmp_path)
     assert found["acc"] == found["acc_val"]
-    assert Run(short, False, validation=True).file(tmp_path) != Run(short, False).file(tmp_path)
+    of_cost = Run(short, False, exam=False)
+    costs = measure(of_cost, None, tmp_path)
+    assert "acc" not in costs
+    assert costs["stats"]["predictions"] == 0
+    assert costs["state_hash"] == found["state_hash"]
+    assert costs["stats"]["link_bytes"] < found["stats"]["link_bytes"]
+    files = {run.file(tmp_path) for run in (Run(short, False, validation=True), Run(short, False), of_cost)}
+    assert len(files) == 3
+
+
+def test_a_run_of_own_data_is_kept_by_what_is_in_them(tmp_path: Path) -> None:
+    (tmp_path / "experiment.toml").write_text('name = "x"\n[data]\nsource = "my.npz"\n')
+    run, kept = Run(config.load(tmp_path / "experiment.toml"), False), tmp_path / "kept"
+    files = set()
+    for content in (b"one", b"two"):
+        (tmp_path / "my.npz").write_bytes(content)
+        files.add(run.file(kept))
+    assert len(files) == 2
 
 
 def test_settings_that_fit_no_layer_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

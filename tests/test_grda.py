@@ -21,6 +21,7 @@ from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.messages import Status
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
+from sparcl_tools import state_block
 from sparcl_tools.generate import model_hash
 from sparcl_tools.plan import plan
 
@@ -280,6 +281,8 @@ def test_a_state_with_impossible_weights_is_not_admitted(tmp_path: Path) -> None
     program.load(bytes(block))
     program.admit()
     block[field.offset + field.bytes - 1] = 0x80
+    with pytest.raises(state_block.StateError, match="fc1 has a weight in use below -127"):
+        state_block.load(network(case.network), case.room, bytes(block))
     program.load(bytes(block))
     program.refused(Status.STATE)
     program.admit()
@@ -331,3 +334,8 @@ def test_an_experiment_asks_for_it() -> None:
     tiny = config.parse(text + "[grda]\nc = 1e-9\n", Path("x.toml"))
     with pytest.raises(config.ConfigError, match=r"draws weights by 0 / 2.*choose a larger c"):
         prepare.room(tiny, network("mlp"))
+    large = max(network("mlp").weights[node.name].largest for node in grda.pruned(network("mlp")))
+    most = large / 2.0 ** (-6 * 1.1)  # draws the largest weight to 0 at once
+    prepare.room(config.parse(text + f"[grda]\nc = {0.99 * most}\n", Path("x.toml")), network("mlp"))
+    with pytest.raises(config.ConfigError, match=r"the largest is .*: all would be 0; choose a smaller c"):
+        prepare.room(config.parse(text + f"[grda]\nc = {1.01 * most}\n", Path("x.toml")), network("mlp"))

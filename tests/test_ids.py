@@ -249,6 +249,8 @@ def test_a_state_with_an_impossible_threshold_is_not_admitted(tmp_path: Path) ->
         program.load(bytes(block))
         if not sound:
             program.refused(Status.STATE)
+            with pytest.raises(state_block.StateError, match="of IDS is out of range"):
+                state_block.load(net, room, bytes(block))
         program.admit()
     program.run()
 
@@ -273,6 +275,8 @@ def test_an_experiment_asks_for_a_share() -> None:
     plain = config.parse(text, Path("x.toml"))
     assert prepare.room(plain, network("mlp")) == Room(100)
     assert config.parse(text + "[ids]\nshare = 0.0\n", Path("x.toml")).hash == plain.hash != wanted.hash
+    tiny = config.parse(text + "[ids]\nshare = 1e-6\n", Path("x.toml"))
+    assert prepare.room(tiny, network("mlp")).ids == 1, "not none, which would be all"
     both = config.parse(text + "[learn]\nmargin_skip = 9\n[ids]\nshare = 0.5\n", Path("x.toml"))
     with pytest.raises(config.ConfigError, match="leave one of them out"):
         prepare.room(both, network("mlp"))

@@ -306,6 +306,8 @@ def test_a_state_with_impossible_anchors_is_not_admitted(tmp_path: Path) -> None
     ):
         block = bytearray(sound)
         block[place : place + len(value)] = value
+        with pytest.raises(state_block.StateError, match=r"fc1 keeps more than|6 anchors where 5 fit"):
+            state_block.load(network(name), ROOM, bytes(block))
         program.load(bytes(block))
         program.refused(Status.STATE)
         program.admit()
@@ -348,6 +350,25 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     program = Program(network("mlp"), tmp_path, room=Room(4, logits=True))
     program.refused(Status.ROOM)
     program.reset(SETTINGS)
+    program.run()
+
+
+def test_a_task_of_which_every_sample_would_be_an_anchor_is_refused(tmp_path: Path) -> None:
+    name = "mlp"
+    learner, program = SimulatedLearner(network(name), ROOM), Program(network(name), tmp_path, room=ROOM)
+    learner.reset(SETTINGS)
+    program.reset(SETTINGS)
+    for samples, epochs in ((ANCHORS, 1), (1, ANCHORS), (2, 2)):
+        task = TaskInfo((0, 1), samples, epochs)
+        with pytest.raises(LearnerError, match="LightCL would make all of them anchors, of which it has 5"):
+            learner.begin_task(task)
+        program.refused(Status.SCHEDULE)
+        program.begin_task(task)
+    for samples, epochs in ((ANCHORS + 1, 1), (0, 0)):
+        learner.begin_task(TaskInfo((0, 1), samples, epochs))
+        learner.end_task()
+        program.begin_task(TaskInfo((0, 1), samples, epochs))
+        program.end_task()
     program.run()
 
 

@@ -224,6 +224,12 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
     assert picture.startswith("<svg ")
     assert ">SparCL<" in picture
     assert results_sparcl._picture("grid", found | {"rows": {"dense": found["rows"]["dense"]}}) is None
+    for row in found["rows"].values():
+        for each in row["runs"]:
+            del each["acc"], each["acc_float"], each["task_il"], each["forgetting"]
+            each["instructions"] = each["work_counted"]
+    costs = results_sparcl._page({"chip": found})
+    assert "| SparCL 0.75 |  |  |  |  |  |  | 0.900 | 4.0x | 4.0x | 3,000 | 4,000 | 20 | 4.0x |" in costs
 
 
 def test_the_page_of_the_reference_pairs_methods_with_dense_derpp_and_the_static_mask() -> None:
@@ -264,20 +270,27 @@ def test_the_page_of_methods_compares_with_derpp_and_with_sparcl_s_ram() -> None
         return {"runs": [same | {"acc": acc} for acc in accs], "chip": chip}
 
     rows = {
+        "naive: two updates a step": row((0.2, 0.2), 9000),
         "DER++": row((0.7, 0.8), 9000),
         "SparCL-DER++ 0.75": row((0.6, 0.8), 8000),
         "SparCL-DER++ 0.75, buffer of 15": row((0.6, 0.7), 6000),
         "LightCL": row((0.3, 0.4), 2000, acc_float=0.3, task_il_float=0.88),
+        "LightCL 0.75": row((0.3, 0.4), 2001),
         "EsaCL-EWC": row((0.3, 0.4), 2000, pruned=0.9),
+        "ER": row((0.5, 0.5), 9000),
+        "ER, IDS: half of the samples": row((0.495, 0.495), 9000),
     }
     text = results_methods.page({"date": "2026-01-02", "first_seed": 0, "sets": {"a set": rows}})
     assert (
-        "| LightCL | 35.0 ± 63.53 | **-40.00 ± 0.00** | 90.0 ± 0.00 | 10.0 ± 0.00 | +5.00 ± 63.53, **+2.00 ± 0.00**"
-        in text
+        "| LightCL | 35.0 ± 63.53 | **-40.00 ± 0.00** | 90.0 ± 0.00 | +0.00 ± 0.00 | 10.0 ± 0.00 "
+        "| +5.00 ± 63.53, **+2.00 ± 0.00**" in text
     )
     assert "| 2,000 | 4.0x | 20,000 | 500 | 80 | 80 |  |" in text
     assert "| 500 | 80 | 80 | 90.0 ± 0.00 |" in text
-    assert "| LightCL | 4.0x | 3.0x | 2.5x |" in text
+    assert "| LightCL | 4.00x | 3.00x | 2.50x |" in text
+    assert "| LightCL 0.75 | 4.00x, **not met** | 3.00x | 2.50x |" in text
+    assert "| LightCL, board - twin | **+2.00 ± 0.00** | 1.0: **not met** |" in text
+    assert "| ER, IDS: half of the samples, minus ER | **-0.50 ± 0.00** | 1.0: met |" in text
 
 
 @pytest.mark.parametrize("name", results_methods.SETS)

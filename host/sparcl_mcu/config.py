@@ -83,7 +83,7 @@ class NetworkConfig:
 class PretrainConfig:
     """Float training on the first `tasks` tasks, with all their training samples: dense epochs, then epochs after
     pruning. prune: at once, or a little after each epoch of the dense ones' second half. shipped: the board is not
-    taught these tasks again; their samples only fill its replay buffer."""
+    taught these tasks again; their samples only fill its replay buffer, or tell EWC and LightCL what to hold."""
 
     tasks: int = _within(1, 254, default=1)
     shipped: bool = False

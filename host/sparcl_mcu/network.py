@@ -54,6 +54,11 @@ class Weights:
         return bool(self.mask.all())
 
     @property
+    def largest(self) -> float:
+        """The magnitude of the largest weight."""
+        return float((np.abs(self.masters.astype(np.int64) - 128).T * 2.0 ** (self.exponents - 8.0)).max())
+
+    @property
     def exponent(self) -> int:
         """The largest exponent: that of the layer's input error."""
         return int(self.exponents.max())

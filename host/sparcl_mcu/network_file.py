@@ -69,6 +69,8 @@ def load(path: Path) -> Network:
         )
     except FileNotFoundError:
         raise NetworkError(f"{path} does not exist; make one with: sparcl pretrain") from None
+    except IsADirectoryError:
+        raise NetworkError(f"{path} is a folder; name the file in it, such as {path / 'network.sparcl'}") from None
     except SparclError as error:
         raise NetworkError(f"{path}: {error}") from None
     except Exception as error:  # zipfile, NumPy and json raise nearly anything on a damaged file

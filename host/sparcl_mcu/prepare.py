@@ -17,8 +17,10 @@ from .errors import SparclError
 from .experiment import Progress
 from .graph import Graph, GraphError
 from .learners import grda
-from .learners.base import Importance, LearnSettings, Replay, Room
+from .learners.base import Importance, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from .learners.masking import share
+from .learners.masks import Masks
+from .learners.step import schedule_of
 from .network import Network
 from .pretrain import PretrainSettings, pretrain
 from .profiles import erk
@@ -91,6 +93,26 @@ def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int, core: st
         return with_blocks(graph, choose(graph, core)) if wanted.block == AUTO else graph
     except SparclError as error:
         raise PrepareError(f"[network] kind {wanted.kind!r}: {error}") from None
+
+
+def check_network(wanted: NetworkConfig, network: Network) -> None:
+    """Raises PrepareError for a network from elsewhere that is not as an experiment file says: frozen up to another
+    layer, or of another density, which settings of learning follow from."""
+    nodes = network.graph.nodes
+    learns = [node.name for node in nodes if not node.frozen]
+    free = replace(network.graph, nodes=tuple(replace(node, frozen=False) for node in nodes))
+    asked = freeze_until(free, wanted.freeze_until) if wanted.freeze_until else free
+    if learns != [node.name for node in asked.nodes if not node.frozen]:
+        raise PrepareError(
+            f"network {network.name!r} learns in {', '.join(learns)}, but [network] freeze_until is "
+            f"{wanted.freeze_until!r}; change the one, or pretrain again with: sparcl pretrain"
+        )
+    found = {node.density for node in network.weighted() if node.density < 1}
+    if wanted.profile == "uniform" and wanted.pruned == "weights" and found != {wanted.density} - {1.0}:
+        raise PrepareError(
+            f"network {network.name!r} is {' and '.join(map(str, sorted(found))) or 1.0} dense, but [network] density "
+            f"is {wanted.density}; change the one, or pretrain again with: sparcl pretrain"
+        )
 
 
 def block_choices(config: Config, made: Scenario) -> tuple[Choice, ...]:
@@ -216,6 +238,13 @@ def room(config: Config, network: Network) -> Room:
             f"[grda] c = {config.grda.c:g} at a learning rate of {rate:g} draws weights by {first} / 2**24 after one "
             f"sample; 1 .. {grda.MOST} are possible: choose a {'larger' if first == 0 else 'smaller'} c"
         )
+    largest = max((network.weights[node.name].largest for node in grda.pruned(network)), default=0.0)
+    if config.grda.c and first * 2.0**grda.EXPONENT >= largest:
+        raise ConfigError(
+            f"[grda] c = {config.grda.c:g} at a learning rate of {rate:g} draws weights by "
+            f"{first * 2.0**grda.EXPONENT:.3g} after one sample, but the largest is {largest:.3g}: all would be 0; "
+            "choose a smaller c"
+        )
     if config.grda.rho and not (first and ewc):
         raise ConfigError(
             f"[grda] rho = {config.grda.rho} moves the weights in use of gRDA by gradients that EWC gathers; set "
@@ -258,6 +287,17 @@ def room(config: Config, network: Network) -> Room:
     )
 
 
+def check_tasks(config: Config, network: Network, made: Scenario) -> None:
+    """Raises ConfigError naming the first task that the settings cannot follow, before any board is asked."""
+    own, settings = room(config, network), learn_settings(config)
+    windows = Masks(network, own, settings).windows
+    for number, task in enumerate(made.tasks[made.shipped :], made.shipped):
+        try:
+            schedule_of(TaskInfo(task.classes, len(task.y_train), config.learn.epochs), settings, own, windows)
+        except LearnerError as error:
+            raise ConfigError(f"task {number} ({len(task.y_train)} samples): {error}") from None
+
+
 def learn_rate(settings: LearnSettings) -> float:
     """Of a new sample, in real numbers."""
     return settings.lr_mantissa * 2.0**settings.lr_exponent
@@ -269,5 +309,5 @@ def light_shares(wanted: LightclConfig) -> tuple[int, int]:
 
 
 def fraction(value: float) -> int:
-    """A share in units of 2**-16, as learners take it."""
-    return min(round(value * 65536), 65535)
+    """A share in units of 2**-16, as learners take it; 0 for 0 alone."""
+    return min(max(round(value * 65536), int(value > 0)), 65535)

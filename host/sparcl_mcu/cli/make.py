@@ -85,6 +85,7 @@ def generate(
 
     config = read(experiment)
     net = load(network or config.folder / "network.sparcl")
+    prepare.check_network(config.network, net)
     target = output or config.folder / "generated"
     try:
         plan = generator.generate(net, target, room=prepare.room(config, net), settings=prepare.learn_settings(config))
@@ -107,7 +108,7 @@ def build(
     """Generate C and build the firmware of a board with PlatformIO."""
     from sparcl_tools import elf
 
-    from .. import boards
+    from .. import boards, prepare
     from ..network_file import load
     from ..record import RunFolder
     from .pipeline import make_firmware
@@ -116,6 +117,7 @@ def build(
     config = replace(config, board=replace(config.board, port=None))  # a board that runs already is not built
     facts = boards.catalogue.find(config.board.name)
     net = load(network or config.folder / "network.sparcl")
+    prepare.check_network(config.network, net)
     console = Console(highlight=False, soft_wrap=True)
     firmware = make_firmware(config, facts, net, RunFolder(config.folder), TerminalSteps(console))
     if firmware.program is not None:

@@ -84,6 +84,7 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
             made = prepare.scenario(config, options.data_dir)
         data, tasks = made.data, made.tasks
         net = starting_network(config, made, steps, options.network_file)
+        prepare.check_tasks(config, net, made)
         network_file.save(net, folder.path / "network.sparcl")
         firmware = make_firmware(config, facts, net, folder, steps)
         outcomes = _learn(config, net, made, firmware, folder, steps)
@@ -106,6 +107,7 @@ def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file:
     """The network of `file`, or one pretrained on the base tasks."""
     if file is not None:
         net = network_file.load(file)
+        prepare.check_network(config.network, net)
         net.quantise_inputs(made.data.x_test[:1])  # refuses samples of another size
         if net.classes != made.data.classes:
             raise PipelineError(

@@ -65,6 +65,8 @@ def plan(
 
     facts = find(board)
     net = load(network)
+    if ewc and replay_at is ReplayAt.BORDER:
+        raise PlanError("EWC replays nothing, so --replay-at border has no meaning with --ewc; leave one of them out")
     room = Room(batch=batch, ewc=True) if ewc else Room(replay, batch, latent=replay_at is ReplayAt.BORDER)
     if lightcl:
         if ewc:

@@ -30,7 +30,7 @@ DOMAINS = 3
 @dataclass(frozen=True)
 class Scenario:
     """What is learnt. samples: of each of the data's five tasks. domains: all five at once, and again with their pixels
-    in other orders. alpha_shift: the best of 0, 2, .. 6 (domains: 10) with seeds 100 and 101."""
+    in other orders. alpha_shift: chosen with seeds 100 and 101 (docs/results/tuning.md)."""
 
     name: str
     what: str
@@ -57,7 +57,7 @@ _PAGE = """\
 Measured {date} at commit {commit} by `sparcl results ewc` (`make results-ewc`): {seeds} seeds, the network of
 `examples/digits` pretrained for each on its first task. Integers are NumPy's, which every core equals
 (`tests/test_ewc.py`). No row keeps samples; each sample is one pass. Accuracy after the last task, mean over tasks of
-the test part, in %; the penalty was chosen on other seeds.
+the test part, in %; the penalty was chosen on validation samples of other seeds ([tuning.md](tuning.md)).
 
 {tables}
 ## Memory

@@ -79,7 +79,7 @@ def _measured(
     configs = {row.name: configured(config, row.change) for row in table}
     runs: list[Run] = []
     for row in table:
-        runs += seeds(configs[row.name], wanted, twin=row.twin, control=row.control)
+        runs += seeds(configs[row.name], wanted, twin=row.twin, control=row.control, exam=scenario.exam)
     found = run_all(runs, data_dir, kept, console)
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
@@ -147,17 +147,18 @@ def _section(name: str, found: dict[str, Any]) -> str:
     for label, row in rows_.items():
         runs = row["runs"]
         against = row["against"]
-        paired = [a["acc"] - b["acc"] for a, b in zip(runs, rows_[against]["runs"], strict=True)] if against else []
+        other = _found(rows_[against]["runs"], "acc") if against else []
+        paired = [a - b for a, b in zip(_found(runs, "acc"), other, strict=True)] if other else []
         twin = [run["acc"] - run["acc_float"] for run in runs if "acc_float" in run]
         twins += twin
         cells = [
             label,
-            spread([run["acc"] for run in runs]),
-            against or "",
+            spread(_found(runs, "acc")),
+            against if paired else "",
             difference(paired),
             difference(twin),
-            spread([run["task_il"] for run in runs if run["task_il"] is not None]),
-            spread([run["forgetting"] for run in runs if run["forgetting"] is not None]),
+            spread(_found(runs, "task_il")),
+            spread(_found(runs, "forgetting")),
             f"{sum(run['data_used'] for run in runs) / len(runs):.3f}",
             "" if row["control"] else _times(first, runs, "work_counted"),
             "" if row["control"] else _times(first, runs, "work_paper"),
@@ -172,12 +173,18 @@ def _section(name: str, found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _found(runs: list[dict[str, Any]], key: str) -> list[float]:
+    """Of the runs that know it: without an exam there are no accuracies, with one task no forgetting."""
+    return [run[key] for run in runs if run.get(key) is not None]
+
+
 def _series(found: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:
     """Of the rows named "... 0.75": (sparsity, mean, half of the interval) by the name before it."""
     series: dict[str, list[tuple[float, float, float]]] = {}
     for label, row in found["rows"].items():
-        if match := re.fullmatch(r"(.+) (0\.\d\d)", label):
-            of = interval([run["acc"] for run in row["runs"]])
+        accuracies = _found(row["runs"], "acc")
+        if accuracies and (match := re.fullmatch(r"(.+) (0\.\d\d)", label)):
+            of = interval(accuracies)
             series.setdefault(match[1], []).append(
                 (float(match[2]), float(of["mean"] or 0), float(of["half_width"] or 0))
             )

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import current_process, get_context
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from ..block_choice import AUTO
 from ..config import Config
+from ..data.catalogue import is_path
 
 if TYPE_CHECKING:
     from ..experiment import Outcome
@@ -31,17 +33,21 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One seed of one configuration. control: "naive", without replay, or "joint", all tasks at once: the bounds.
-    validation: every accuracy is that of validation samples, the test part is not looked at."""
+    validation: every accuracy is that of validation samples, the test part is not looked at. exam: without it nothing
+    is classified and no accuracy found, where only what learning costs is asked."""
 
     config: Config
     twin: bool = True
     control: str = ""
     validation: bool = False
+    exam: bool = True
 
     def file(self, kept: Path) -> Path:
         """Where the outcome is kept; a board's is also that of a run with its twin."""
         name = f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}" + ("_" + self.control).rstrip("_")
-        name += "_val" if self.validation else ""
+        name += "_val" * self.validation + "_costs" * (not self.exam)
+        if is_path(source := self.config.data.source) and (file := self.config.folder / source).exists():
+            name += f"_{zlib.crc32(file.read_bytes()):08x}"  # such data may change under their name
         with_twin = kept / f"{name}.json"
         return with_twin if self.twin or with_twin.exists() else kept / f"{name}_board.json"
 
@@ -60,9 +66,11 @@ class Measurable(Protocol):
     def outcome(self, data_dir: Path | None, kept: Path) -> dict[str, Any]: ...
 
 
-def seeds(config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "") -> list[Run]:
+def seeds(
+    config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "", exam: bool = True
+) -> list[Run]:
     """A run for each seed."""
-    return [Run(dataclasses.replace(config, seed=seed), twin, control) for seed in wanted]
+    return [Run(dataclasses.replace(config, seed=seed), twin, control, exam=exam) for seed in wanted]
 
 
 def run_all(runs: Sequence[Measurable], data_dir: Path | None, kept: Path, console: Console) -> list[dict[str, Any]]:
@@ -118,9 +126,9 @@ def _digest(facts: list[Any]) -> str:
 
 
 def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
-    """seed, commit, config_hash; the board's acc, acc_val, aia, bwt, forgetting, task_il, state_hash, work; memory in
-    bytes; of gRDA pruned, the share of its weights that are 0; of an emulated board ram_bytes and flash_bytes of its
-    firmware; acc_float, acc_val_float and task_il_float of the twin."""
+    """seed, commit, config_hash; the board's state_hash, work and, after an exam, acc, acc_val, aia, bwt, forgetting,
+    task_il; memory in bytes; of gRDA pruned, the share of its weights that are 0; of an emulated board ram_bytes and
+    flash_bytes of its firmware; acc_float, acc_val_float and task_il_float of the twin."""
     from sparcl_tools import elf
     from sparcl_tools.build import build
     from sparcl_tools.generate import generate, model_hash
@@ -137,8 +145,10 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     made = prepare.scenario(config, data_dir)
     net = pretrained(config, made, kept / "networks")
     room, settings = prepare.room(config, net), prepare.learn_settings(config)
+    prepare.check_tasks(config, net, made)
     stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
     stream = dataclasses.replace(stream, test=stream.val) if run.validation else stream
+    stream = stream if run.exam else dataclasses.replace(stream, val=(), test=())
     model_dir = kept / "models" / run.file(kept).stem
     memory = generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)
@@ -160,12 +170,6 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "commit": record.versions()["commit"],
         "config_hash": config.hash,
         "data_checksum": made.data.checksum,
-        "acc": metrics.acc(on_board.accuracy),
-        "acc_val": metrics.acc(on_board.val_accuracy),
-        "task_il": _task_il(on_board),
-        "aia": metrics.aia(on_board.accuracy),
-        "bwt": metrics.bwt(on_board.accuracy),
-        "forgetting": metrics.forgetting(on_board.accuracy),
         "state_hash": last.state_hash,
         "data_used": 1.0 if run.control else on_board.stats["steps"] / presented,
         "layers": [
@@ -186,6 +190,15 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "replay_bytes": memory.replay_bytes,
         "weight_bytes": memory.weight_bytes,
     }
+    if run.exam:
+        found |= {
+            "acc": metrics.acc(on_board.accuracy),
+            "acc_val": metrics.acc(on_board.val_accuracy),
+            "task_il": _task_il(on_board),
+            "aia": metrics.aia(on_board.accuracy),
+            "bwt": metrics.bwt(on_board.accuracy),
+            "forgetting": metrics.forgetting(on_board.accuracy),
+        }
     if working := [field for field in memory.state if field.name.endswith("_working")]:
         zeros = sum(learnt[field.offset :][: field.bytes].count(0) for field in working)
         found["pruned"] = zeros / sum(field.bytes for field in working)

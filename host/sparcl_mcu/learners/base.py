@@ -137,7 +137,10 @@ class Room:
         if self.light_keep and not (1 <= self.replay <= 255 and self.logits):
             raise LearnerError(f"LightCL has 1 .. 255 anchors with their logits, not {self.replay}; set [learn] replay")
         if self.light_keep and (self.tdm or self.dgm or self.ewc):
-            raise LearnerError("LightCL needs masks that stay (no TDM, no DGM), and room for it alone (no EWC)")
+            raise LearnerError(
+                "LightCL needs masks that stay, and room for it alone (no EWC): set [tdm] importance off and [dgm] "
+                "sparsity 0, or choose another [learn] method"
+            )
         if not 0 <= self.light_keep <= self.light_most < 1 << 16:
             raise LearnerError(
                 f"LightCL keeps {self.light_keep} / 65536 of the channels a task, {self.light_most} / 65536 at most; "
@@ -146,8 +149,8 @@ class Room:
 
         if self.prune and (self.batch > 1 or self.tdm or self.dgm):
             raise LearnerError(
-                "gRDA prunes every stored weight, update by update: it needs batch = 1, and masks that stay (no TDM, "
-                "no DGM)"
+                "gRDA prunes every stored weight, update by update: it needs batch = 1, and masks that stay; set [tdm] "
+                "importance off and [dgm] sparsity 0, or [grda] c to 0"
             )
         if not (0 <= self.prune < 1 << 31 and (self.prune == 0 or 0 < self.prune_mu < 1 << 16)):
             raise LearnerError(
@@ -214,7 +217,8 @@ class Learner(Protocol):
         """Forget everything learnt: back to the network as it was quantised."""
 
     def remember(self, x: Inputs, y: Labels) -> None:
-        """Offer samples to the replay buffer, with their logits, without learning them."""
+        """Offer samples to the replay buffer, with their logits, without learning them; EWC and LightCL find out what
+        to hold."""
 
     def begin_task(self, task: TaskInfo) -> None:
         """Open the next task."""

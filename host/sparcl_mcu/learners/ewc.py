@@ -48,11 +48,12 @@ class Hold:
         """What is taken from every master in an update, besides its step."""
         return dither(self.held * (masters - self.anchor), BITS, draw)
 
-    def note(self, change: Ints, exponents: NDArray[np.int8], alpha_shift: int, draw: int) -> None:
-        """Squares of a sample's steps, exponents e_w - 16; 0 where none is made."""
+    @staticmethod
+    def note(hold: Ints, change: Ints, exponents: NDArray[np.int8], alpha_shift: int, draw: int) -> None:
+        """Add the squares of a sample's steps, exponents e_w - 16, 0 where none is made, to `fresh` or `held`."""
         shifts = np.maximum(SQUARES - 2 * exponents.astype(np.int64) + alpha_shift, 0)
         for rows, shift in zip(np.split(np.arange(len(change)), len(shifts)), shifts, strict=True):
-            self.fresh[rows] = np.minimum(self.fresh[rows] + dither(change[rows] ** 2, int(shift), draw), MOST)
+            hold[rows] = np.minimum(hold[rows] + dither(change[rows] ** 2, int(shift), draw), MOST)
 
     def end_task(self, masters: NDArray[np.int16]) -> None:
         self.held = np.minimum(self.held + self.fresh, MOST)
@@ -73,3 +74,8 @@ class Hold:
 def draw(seed: int, step: int, layer: int) -> int:
     """Of a layer's update; layer: in Network.trainable()."""
     return nx.hash32(seed, nx.Stream.ROUNDING, step, layer)
+
+
+def draw_remembered(seed: int, seen: int, layer: int) -> int:
+    """Of a remembered sample, the `seen`th."""
+    return nx.hash32(seed, nx.Stream.ROUNDING, seen, layer, 1)

@@ -221,12 +221,21 @@ class FloatTwin(StepLearner):
 
     def _pull(self, gradients: Any) -> None:
         """Weights go the held part of their way back; in a task's last epoch it is noted what this sample needs."""
-        rate = self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
         for layer, hold, gradient in zip(self._trainable, self._holds, gradients, strict=bool(self._holds)):
             pull = hold.held * (layer.weight - hold.anchor)
             layer.weight.sub_(pull if layer.learns is None else pull * layer.learns)
             if self._noting:
-                hold.fresh.add_((rate * gradient) ** 2, alpha=ewc.weight(self.settings.alpha_shift)).clamp_(max=1)
+                self._note_need(hold.fresh, gradient)
+
+    def _note_need(self, hold: Any, gradient: Any) -> None:
+        rate = self.settings.lr_mantissa * 2.0**self.settings.lr_exponent
+        hold.add_((rate * gradient) ** 2, alpha=ewc.weight(self.settings.alpha_shift)).clamp_(max=1)
+
+    def _need(self, lesson: Lesson) -> None:
+        loss = self._loss(self._forward(lesson.x[None]), lesson)
+        gradients = backend.torch().autograd.grad(loss, self._parameters)[::2]
+        for layer, hold, gradient in zip(self._trainable, self._holds, gradients, strict=True):
+            self._note_need(hold.held, gradient if layer.learns is None else gradient * layer.learns)
 
     def _hold(self) -> None:
         with backend.torch().no_grad():

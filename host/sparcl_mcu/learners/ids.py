@@ -15,6 +15,7 @@ from ..numerics import Ints
 
 LEVEL_BITS = 8  # a level is 2**LEVEL_BITS log2 of a squared score
 FRESH = -(1 << 31)  # a board's threshold before the first sample
+MOST = 1 << 30  # above every level of an exponent that a state may have
 STEP_BITS = 10  # a threshold is in units of 2**-STEP_BITS levels: a sample moves it by less than 64 levels
 
 

@@ -24,14 +24,19 @@ class Removal:
 
     def begin(self, samples: int, epochs: int, fraction: int) -> None:
         """A task opens: all its samples are alive. Raises LearnerError when DDR cannot follow it."""
-        if samples > self.capacity:
-            raise LearnerError(f"the task has {samples} samples, but DDR has counters for {self.capacity}; raise [ddr]")
-        if epochs < 3:
-            raise LearnerError(f"DDR needs samples that come back at least twice, but epochs is {epochs}; 3 are needed")
+        self.check(samples, epochs, self.capacity)
         self.samples, self.removed, self.fraction = samples, 0, fraction
         self.cutoff = 2 * epochs // 5
         self.alive[:] = np.arange(self.capacity) < samples
         self.counts[:] = 0
+
+    @staticmethod
+    def check(samples: int, epochs: int, capacity: int) -> None:
+        """Raises LearnerError for a task that DDR cannot follow."""
+        if samples > capacity:
+            raise LearnerError(f"the task has {samples} samples, but DDR has counters for {capacity}; raise [ddr]")
+        if epochs < 3:
+            raise LearnerError(f"DDR needs samples that come back at least twice, but epochs is {epochs}; 3 are needed")
 
     def note(self, number: int, wrong: bool) -> None:
         """A sample was presented."""

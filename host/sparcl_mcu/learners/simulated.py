@@ -257,21 +257,18 @@ class SimulatedLearner(StepLearner):
 
     def _update(self, node: Node, d: Ints, e_d: int, x: Ints, rate: int) -> None:
         """M' -= sat(rsr(m_lr * G, shift)), b -= rsr(m_lr * sum d, shift), for every stored weight."""
-        operator, layer, s = ops.OPERATORS[node.op], self.layers[node.name], self.settings
-        assert isinstance(operator, ops.Weighted)
-        e_w = layer.start.exponents.astype(np.int64)
-        shift = (e_w - 8) - (e_d + self._exponent(node.sources[0]) + rate)
-        gradient = s.lr_mantissa * operator.weight_grad(node, d, x)
+        layer, s = self.layers[node.name], self.settings
+        gradient, shift = self._step_of(node, d, e_d, x, rate)
         bias_gradient = s.lr_mantissa * d.sum(axis=(0, 1))
         bias_shift = nx.BIAS_EXPONENT - (e_d + rate)
         if layer.ewc:
             change = nx.sat(_rsr_rows(gradient, shift - 8), nx.INT32_MAX)
-            number = self.network.trainable().index(node)
-            draw = ewc.draw(s.seed, self.step, number)
+            draw = ewc.draw(s.seed, self.step, self.network.trainable().index(node))
             pull = layer.ewc.pull(layer.masters, draw)
             move(layer.masters, layer.learns, nx.rsr(change, 8) + pull)
             if self._noting:
-                layer.ewc.note(np.where(layer.learns, change, 0), layer.start.exponents, s.alpha_shift, draw)
+                change = np.where(layer.learns, change, 0)
+                layer.ewc.note(layer.ewc.fresh, change, layer.start.exponents, s.alpha_shift, draw)
             apply_bias(layer.bias, nx.sat(nx.rsr(bias_gradient, bias_shift - 8), nx.INT32_MAX), 8)
         elif self.room.batch == 1:
             apply_update(layer.masters, layer.learns, gradient, shift)
@@ -279,6 +276,15 @@ class SimulatedLearner(StepLearner):
         else:
             layer.gathered = nx.sat(layer.gathered + _rsr_rows(gradient, shift - 8), nx.INT32_MAX)
             layer.bias_gathered = nx.sat(layer.bias_gathered + nx.rsr(bias_gradient, bias_shift - 8), nx.INT32_MAX)
+
+    def _step_of(self, node: Node, d: Ints, e_d: int, x: Ints, rate: int) -> tuple[Ints, Ints]:
+        """Of a layer's masters: m_lr * G (rows, fan_in), and the shift that brings it to their exponent, one or one a
+        row."""
+        operator = ops.OPERATORS[node.op]
+        assert isinstance(operator, ops.Weighted)
+        e_w = self.layers[node.name].start.exponents.astype(np.int64)
+        shift = (e_w - 8) - (e_d + self._exponent(node.sources[0]) + rate)
+        return self.settings.lr_mantissa * operator.weight_grad(node, d, x), shift
 
     def _apply(self) -> None:
         for node in self.network.trainable():
@@ -292,6 +298,18 @@ class SimulatedLearner(StepLearner):
             if layer.ewc:
                 layer.ewc.end_task(layer.masters)
 
+    def _need(self, lesson: Lesson) -> None:
+        z, trace = self._forward(lesson.x)
+        error, e_error = nx.to_block_float(_loss_gradient(z, lesson), nx.LOSS_EXPONENT)
+        s = self.settings
+        for node, d, e in self._backward(error[None, None], e_error, trace, lesson):
+            layer = self.layers[node.name]
+            assert layer.ewc
+            gradient, shift = self._step_of(node, d, e, trace.maps[node.sources[0]], s.lr_exponent)
+            change = np.where(layer.learns, nx.sat(_rsr_rows(gradient, shift - 8), nx.INT32_MAX), 0)
+            draw = ewc.draw_remembered(s.seed, self.replay.seen, self.network.trainable().index(node))
+            layer.ewc.note(layer.ewc.held, change, layer.start.exponents, s.alpha_shift, draw)
+
     def _prune(self, threshold: int) -> None:
         """gRDA: weights in use are made of masters anew."""
         for name in self.pruned:
@@ -300,13 +318,11 @@ class SimulatedLearner(StepLearner):
 
     def _ascend(self, node: Node, d: Ints, e_d: int, x: Ints, rate: int) -> None:
         """Sharpness: a layer's weights in use go up its gradient; masters stay."""
-        operator, layer = ops.OPERATORS[node.op], self.layers[node.name]
-        assert isinstance(operator, ops.Weighted)
+        layer = self.layers[node.name]
         if layer.working is None:
             return
-        shift = (layer.start.exponent - 16) - (e_d + self._exponent(node.sources[0]) + rate)
-        gradient = nx.sat(nx.rsr(self.settings.lr_mantissa * operator.weight_grad(node, d, x), shift), nx.INT32_MAX)
-        gradient = np.where(layer.start.mask, gradient, 0)
+        gradient, shift = self._step_of(node, d, e_d, x, rate)
+        gradient = np.where(layer.start.mask, nx.sat(_rsr_rows(gradient, shift - 8), nx.INT32_MAX), 0)
         drawn = grda.soft(layer.masters, layer.start.exponents, grda.threshold(self.thresholds, self.step))
         layer.working = grda.rounded(drawn + grda.ascent(gradient, self.room.rho))
 

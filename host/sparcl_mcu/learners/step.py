@@ -92,6 +92,8 @@ class StepLearner(ABC):
             at = self._enter(sample)
             if self.replay.anchors:
                 self._look(at)
+            if self.settings.replay is Replay.EWC:
+                self._need(Lesson(at, int(label)))
             self.replay.insert(at, int(label), self._logits(at), self.settings.seed)
             self.remembered = True
 
@@ -99,20 +101,14 @@ class StepLearner(ABC):
         if self.task:
             raise LearnerError("a task is open already; end it first")
         self._check_classes(task.classes)
-        s, length = self.settings, task.samples * task.epochs
-        if not (0 <= length < 1 << 32 and 0 <= task.epochs < 1 << 16):
-            raise LearnerError(f"{task.samples} samples, {task.epochs} epochs: together they must fit 32 bits")
-        if s.scheduled and not length:
-            raise LearnerError("masks and data removal follow a schedule: announce the task's samples and epochs")
-        schedule = Schedule(length if s.masks_learn else 0, self.masks.windows if s.sweeps else 0)
-        if s.ddr_fraction:
-            self.removal.begin(task.samples, task.epochs, s.ddr_fraction)
-        self.schedule = schedule
+        self.schedule = schedule_of(task, self.settings, self.room, self.masks.windows)
+        if self.settings.ddr_fraction:
+            self.removal.begin(task.samples, task.epochs, self.settings.ddr_fraction)
         self.task = task
         self.task_classes = np.isin(np.arange(self.network.classes), task.classes)
         self.tasks_begun += 1
         self.epoch = 0
-        if schedule.length:
+        if self.schedule.length:
             self._event(0)
 
     def end_task(self) -> None:
@@ -313,6 +309,10 @@ class StepLearner(ABC):
     def _hold(self) -> None:
         """EWC: the open task is over; hold what it needs where it is now."""
 
+    @abstractmethod
+    def _need(self, lesson: Lesson) -> None:
+        """EWC: hold what a remembered sample needs, where it is now."""
+
     @property
     def _noting(self) -> bool:
         """EWC, LightCL: it is noted what the open task needs, or excites, in its last epoch."""
@@ -353,6 +353,24 @@ class StepLearner(ABC):
 
     def stats(self) -> dict[str, int]:
         return {"steps": self.step, **self.work}
+
+
+def schedule_of(task: TaskInfo, settings: LearnSettings, room: Room, windows: int) -> Schedule:
+    """Of a task that opens; windows: slices that a sweep measures. Raises LearnerError, with the numbers, where the
+    settings cannot follow a task so long or so short."""
+    length = task.samples * task.epochs
+    if not (0 <= length < 1 << 32 and 0 <= task.epochs < 1 << 16):
+        raise LearnerError(f"{task.samples} samples, {task.epochs} epochs: together they must fit 32 bits")
+    if settings.scheduled and not length:
+        raise LearnerError("masks and data removal follow a schedule: announce the task's samples and epochs")
+    if settings.ddr_fraction:
+        Removal.check(task.samples, task.epochs, room.ddr)
+    if settings.replay is Replay.LIGHTCL and 0 < length <= room.replay:
+        raise LearnerError(
+            f"{task.samples} samples, {task.epochs} epochs: LightCL would make all of them anchors, of which it has "
+            f"{room.replay}, and learn none; keep far fewer anchors ([learn] replay) or send more samples"
+        )
+    return Schedule(length if settings.masks_learn else 0, windows if settings.sweeps else 0)
 
 
 def arg_max(logits: NDArray[Any], among: NDArray[np.bool_] | None) -> int:
