@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sparcl_mcu import config, design
+from sparcl_mcu import config, design, prepare
 from sparcl_mcu.cli import freeze
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.runs import Run, measure
@@ -76,7 +76,10 @@ def test_accuracies_are_those_of_validation_samples_or_none_are_asked(tmp_path: 
         pretrain=dataclasses.replace(short.pretrain, epochs=1, fine_tune_epochs=1),
     )
     found = measure(Run(short, False, validation=True), None, tmp_path)
-    assert found["acc"] == found["acc_val"]
+    tasks = prepare.scenario(short, None).tasks
+    exam = sum(len(task.x_val) for task in tasks)
+    assert found["stats"]["predictions"] == (len(tasks) + 1) * exam  # after every task, and among each one's classes
+    assert exam != sum(len(task.x_test) for task in tasks)
     of_cost = Run(short, False, exam=False)
     costs = measure(of_cost, None, tmp_path)
     assert "acc" not in costs

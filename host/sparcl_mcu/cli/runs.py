@@ -126,9 +126,9 @@ def _digest(facts: list[Any]) -> str:
 
 
 def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
-    """seed, commit, config_hash; the board's state_hash, work and, after an exam, acc, acc_val, aia, bwt, forgetting,
+    """seed, commit, config_hash; the board's state_hash, work and, after an exam, acc, aia, bwt, forgetting,
     task_il; memory in bytes; of gRDA pruned, the share of its weights that are 0; of an emulated board ram_bytes and
-    flash_bytes of its firmware; acc_float, acc_val_float and task_il_float of the twin."""
+    flash_bytes of its firmware; acc_float and task_il_float of the twin."""
     from sparcl_tools import elf
     from sparcl_tools.build import build
     from sparcl_tools.generate import generate, model_hash
@@ -147,8 +147,8 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     room, settings = prepare.room(config, net), prepare.learn_settings(config)
     prepare.check_tasks(config, net, made)
     stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
-    stream = dataclasses.replace(stream, test=stream.val) if run.validation else stream
-    stream = stream if run.exam else dataclasses.replace(stream, val=(), test=())
+    asked = (stream.val if run.validation else stream.test) if run.exam else ()
+    stream = dataclasses.replace(stream, test=asked, val=())
     model_dir = kept / "models" / run.file(kept).stem
     memory = generate(net, model_dir, room=room, settings=settings)
     facts = boards.catalogue.find(config.board.name)
@@ -193,7 +193,6 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     if run.exam:
         found |= {
             "acc": metrics.acc(on_board.accuracy),
-            "acc_val": metrics.acc(on_board.val_accuracy),
             "task_il": _task_il(on_board),
             "aia": metrics.aia(on_board.accuracy),
             "bwt": metrics.bwt(on_board.accuracy),
@@ -208,7 +207,6 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     if run.twin:
         twin = experiment.run(FloatTwin(net, room), stream, settings, epochs=epochs, on_progress=quiet)
         found["acc_float"] = metrics.acc(twin.accuracy)
-        found["acc_val_float"] = metrics.acc(twin.val_accuracy)
         found["task_il_float"] = _task_il(twin)
     return found
 
