@@ -228,8 +228,10 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
         for each in row["runs"]:
             del each["acc"], each["acc_float"], each["task_il"], each["forgetting"]
             each["instructions"] = each["work_counted"]
+            each["macs"] = {"macs_forward": 3.0, "macs_input_grad": 1.0, "macs_weight_grad": 1.0, "macs_importance": 0}
     costs = results_sparcl._page({"chip": found})
     assert "| SparCL 0.75 |  |  |  |  |  |  | 0.900 | 4.0x | 4.0x | 3,000 | 4,000 | 20 | 4.0x |" in costs
+    assert "| SparCL 0.75 | 3 | 1 | 1 | 0 | 5 | 4.0 |" in costs
 
 
 def test_the_page_of_the_reference_pairs_methods_with_dense_derpp_and_the_static_mask() -> None:
