@@ -92,7 +92,7 @@ typedef struct scl_counters {
     uint64_t macs_forward;     /* multiply-accumulates, training forwards */
     uint64_t macs_input_grad;  /* multiply-accumulates, errors of layer inputs */
     uint64_t macs_weight_grad; /* multiply-accumulates, weight gradients of blocks that learn */
-    uint64_t macs_importance;  /* multiply-accumulates, all of the importance passes */
+    uint64_t macs_importance;  /* multiply-accumulates, passes of importance and refresh */
     uint64_t updates_watched;  /* weight gradients looked at that were not zero (every 64th step) */
     uint64_t updates_dead;     /* of those, too small to move their master */
     uint64_t updates_saturated; /* of those, cut off at the end of their master's range */
