@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from sparcl_mcu import config, design, prepare
 from sparcl_mcu.cli import freeze
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.runs import Run, measure
+from sparcl_mcu.experiment import Part
 
 REPO = Path(__file__).resolve().parents[1]
 SHORT = """
@@ -80,14 +82,28 @@ def test_accuracies_are_those_of_validation_samples_or_none_are_asked(tmp_path: 
     exam = sum(len(task.x_val) for task in tasks)
     assert found["stats"]["predictions"] == (len(tasks) + 1) * exam  # after every task, and among each one's classes
     assert exam != sum(len(task.x_test) for task in tasks)
-    of_cost = Run(short, False, exam=False)
+    of_cost = Run(short, False, exam=0)
     costs = measure(of_cost, None, tmp_path)
     assert "acc" not in costs
     assert costs["stats"]["predictions"] == 0
     assert costs["state_hash"] == found["state_hash"]
     assert costs["stats"]["link_bytes"] < found["stats"]["link_bytes"]
-    files = {run.file(tmp_path) for run in (Run(short, False, validation=True), Run(short, False), of_cost)}
-    assert len(files) == 3
+    of_some = Run(short, False, exam=5)
+    some = measure(of_some, None, tmp_path)
+    assert some["stats"]["predictions"] == (len(tasks) + 1) * 5 * len(tasks)
+    assert some["state_hash"] == found["state_hash"]
+    files = {run.file(tmp_path) for run in (Run(short, False, validation=True), Run(short, False), of_cost, of_some)}
+    assert len(files) == 4
+
+
+def test_some_samples_are_the_same_ones_every_time_and_not_the_first() -> None:
+    part = Part(np.arange(40, dtype=np.int8)[:, None], np.arange(40, dtype=np.uint8))
+    some = part.some(7)
+    assert np.array_equal(some.x[:, 0], some.y)
+    assert np.array_equal(some.y, part.some(7).y)
+    assert len(set(some.y.tolist())) == 7
+    assert some.y.max() >= 7
+    assert sorted(part.some(None).y.tolist()) == sorted(part.some(99).y.tolist()) == list(range(40))
 
 
 def test_a_run_of_own_data_is_kept_by_what_is_in_them(tmp_path: Path) -> None:

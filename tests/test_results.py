@@ -229,7 +229,8 @@ def test_the_sparcl_page_pairs_rows_seed_by_seed() -> None:
             del each["acc"], each["acc_float"], each["task_il"], each["forgetting"]
             each["instructions"] = each["work_counted"]
             each["macs"] = {"macs_forward": 3.0, "macs_input_grad": 1.0, "macs_weight_grad": 1.0, "macs_importance": 0}
-    costs = results_sparcl._page({"chip": found})
+    costs = results_sparcl._page({"chip": found | {"exam": 400}})
+    assert "2 seeds from 0, 400 test samples a task, written" in costs
     assert "| SparCL 0.75 |  |  |  |  |  |  | 0.900 | 4.0x | 4.0x | 3,000 | 4,000 | 20 | 4.0x |" in costs
     assert "| SparCL 0.75 | 3 | 1 | 1 | 0 | 5 | 4.0 |" in costs
 

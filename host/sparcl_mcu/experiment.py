@@ -40,6 +40,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.x)
 
+    def some(self, most: int | None) -> Part:
+        """At most so many of them, drawn at random, the same ones every time; None: all."""
+        chosen = np.random.default_rng(0).permutation(len(self))[:most]
+        return Part(self.x[chosen], self.y[chosen])
+
 
 @dataclass(frozen=True)
 class Stream:

@@ -140,7 +140,7 @@ def results_methods(
         runs: list[Run] = []
         for row in rows:
             runs += seeds(configured(base, row.change), wanted, twin=row.twin, control=row.control)
-        runs += [Run(on_chip(configured(base, row.change)), False, row.control, exam=False) for row in rows]
+        runs += [Run(on_chip(configured(base, row.change)), False, row.control, exam=0) for row in rows]
         found = run_all(runs, data_dir, kept, console)
         chips = found[len(rows) * count :]
         measured["sets"][name] = {

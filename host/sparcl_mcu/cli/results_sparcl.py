@@ -87,6 +87,7 @@ def _measured(
         "example": scenario.example,
         "changed": scenario.change,
         "first_seed": wanted.start,
+        "exam": scenario.exam,
         "rows": {},
     }
     for number, row in enumerate(table):
@@ -143,12 +144,13 @@ def _section(name: str, found: dict[str, Any]) -> str:
     first = next(iter(rows_.values()))["runs"]
     counts = "instructions" in first[0]
     commits = sorted({run["commit"] for row in rows_.values() for run in row["runs"]})
+    tests = f"{exam} test samples a task, " if (exam := found.get("exam")) else ""
     changed = ", ".join(f"`[{s}] {k} = {v}`" for s, values in found["changed"].items() for k, v in values.items())
     lines = [
         f"## {name}",
         "",
         f"[examples/{found['example']}](../../examples/{found['example']}/experiment.toml)"
-        f"{' with ' + changed if changed else ''}, {len(first)} seeds from {found['first_seed']}, "
+        f"{' with ' + changed if changed else ''}, {len(first)} seeds from {found['first_seed']}, {tests}"
         f"written {found['date']}, measured at {', '.join(commits)}.",
         "",
         "| row | class-il | against | points | board - float twin | task-il | forgetting | data used "

@@ -33,19 +33,20 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One seed of one configuration. control: "naive", without replay, or "joint", all tasks at once: the bounds.
-    validation: every accuracy is that of validation samples, the test part is not looked at. exam: without it nothing
-    is classified and no accuracy found, where only what learning costs is asked."""
+    validation: every accuracy is that of validation samples, the test part is not looked at. exam: so many samples of
+    a task at most, drawn at random, the same for every seed; None: all. With 0 nothing is classified and no accuracy
+    found, where only what learning costs is asked."""
 
     config: Config
     twin: bool = True
     control: str = ""
     validation: bool = False
-    exam: bool = True
+    exam: int | None = None
 
     def file(self, kept: Path) -> Path:
         """Where the outcome is kept; a board's is also that of a run with its twin."""
         name = f"{self.config.name}_{self.config.hash[:12]}_{self.config.seed}" + ("_" + self.control).rstrip("_")
-        name += "_val" * self.validation + "_costs" * (not self.exam)
+        name += "_val" * self.validation + ("" if self.exam is None else f"_exam{self.exam}")
         if is_path(source := self.config.data.source) and (file := self.config.folder / source).exists():
             name += f"_{zlib.crc32(file.read_bytes()):08x}"  # such data may change under their name
         with_twin = kept / f"{name}.json"
@@ -67,7 +68,7 @@ class Measurable(Protocol):
 
 
 def seeds(
-    config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "", exam: bool = True
+    config: Config, wanted: Iterable[int], *, twin: bool = True, control: str = "", exam: int | None = None
 ) -> list[Run]:
     """A run for each seed."""
     return [Run(dataclasses.replace(config, seed=seed), twin, control, exam=exam) for seed in wanted]
@@ -147,7 +148,8 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     room, settings = prepare.room(config, net), prepare.learn_settings(config)
     prepare.check_tasks(config, net, made)
     stream, epochs = experiment.quantised(net, made.tasks, made.shipped), config.learn.epochs
-    asked = (stream.val if run.validation else stream.test) if run.exam else ()
+    asked = stream.val if run.validation else stream.test
+    asked = tuple(part.some(run.exam) for part in asked) if run.exam != 0 else ()
     stream = dataclasses.replace(stream, test=asked, val=())
     model_dir = kept / "models" / run.file(kept).stem
     memory = generate(net, model_dir, room=room, settings=settings)
@@ -190,7 +192,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "replay_bytes": memory.replay_bytes,
         "weight_bytes": memory.weight_bytes,
     }
-    if run.exam:
+    if asked:
         found |= {
             "acc": metrics.acc(on_board.accuracy),
             "task_il": _task_il(on_board),
