@@ -79,7 +79,7 @@ results-ewc: setup ## docs/results/ewc.md, measured again (about 10 minutes)
 results-methods: setup ## docs/results/methods.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)
 	@$(SPARCL) results methods
 
-results-reference: setup ## docs/results/reference.md, measured again (about 25 minutes; needs SPARCL_DATA_DIR)
+results-reference: setup ## docs/results/reference.md, measured again (about 6 minutes; needs SPARCL_DATA_DIR)
 	@$(SPARCL) results reference
 
 results-latent: setup ## docs/results/latent.md, measured again (about 5 minutes)
