@@ -47,7 +47,8 @@ _HEAD = """\
 Written {date} by `sparcl results reference` (`make results-reference`), measured at {commits}: seq-fashion-mnist,
 5 tasks of 2 classes, 1,000 samples a task, MLP 784-128-64-10, buffer of 200, {epochs} epochs a task in mini-batches of
 32, torch float32 from random weights, {seeds} seeds from {first}; [reference.md](../reference.md) says what the methods
-are. Means with 95 % t-intervals in %, differences in points, paired by seed, bold where the interval excludes 0.
+are. Each method at a rate chosen on validation samples ([tuning.md](tuning.md)). Means with 95 % t-intervals in %,
+differences in points, paired by seed, bold where the interval excludes 0.
 *Work*: times less than dense DER++, by the convention of the paper and as counted. *Reported*: what is commonly cited
 of the paper for Split CIFAR-10, ResNet-18 and a buffer of 500 (class-il); another data set and network, not checked
 against the paper, and no figure of ours.
