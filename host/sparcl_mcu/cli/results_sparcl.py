@@ -120,12 +120,10 @@ DER++ here is one draw for the logits and one for the label, on a sample at a ti
 [numerics.md](../numerics.md), "One step".
 
 *Where the columns of work part*: the paper's convention leaves out the buffer's backward passes and the passes that
-find what is important, and lets masks shrink all of a step; the board does those passes, and its importance windows
-see all gradients of weights that exist. Instructions part further from what is counted: a dense row's multiply-
-accumulates go two at a time and a zero input is passed over a whole row at once, which sparse blocks cannot do; small
-layers stay dense; loss, replay, events and the link cost the same at every density. Of tasks as short as those
-counted on the chip, importance windows take nearly every step; the paper's have 10,000 samples. Tables `chip_mlp` and
-`chip_cnn` say how much each is.
+measure importance, and lets gradient masks shrink both halves of a backward pass; the board does all of those passes,
+and its gradient masks spare weight gradients alone. Instructions part further: a multiply-accumulate of a sparse
+block takes more of them than a dense one ([bench.md](bench.md) says why), and loss, replay, events and the link cost
+the same at every density. The second tables of `chip_mlp` and `chip_cnn` say how much each is.
 """
 
 _RESNET18 = """
