@@ -1,5 +1,6 @@
 """The command line: what each command says, and how errors end."""
 
+import importlib.metadata
 import io
 import os
 import re
@@ -48,6 +49,10 @@ def own_data(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "my.npz", x_train=x, y_train=y, x_test=x[:16], y_test=y[:16], sensor=np.ones(3))
     return folder / "my.npz"
+
+
+def test_version_is_the_installed_one() -> None:
+    assert sparcl("--version").stdout == f"sparcl {importlib.metadata.version('sparcl-mcu')}\n"
 
 
 def test_new_writes_a_file_that_is_read_back_and_never_overwritten(tmp_path: Path) -> None:

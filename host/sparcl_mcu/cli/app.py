@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from .. import __version__
 from ..errors import SparclError
 from . import (
     bench,
@@ -60,12 +61,26 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Networks that keep learning on microcontrollers: pretrain, generate C, build, teach, report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sparcl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print it and end."),
+) -> None:
+    """Networks that keep learning on microcontrollers: pretrain, generate C, build, teach, report."""
+
+
 results = typer.Typer(help="Measure the figures of docs/results again.", no_args_is_help=True)
 data = typer.Typer(help="Look at data before training on them.", no_args_is_help=True)
 data.command("check")(look.data_check)
