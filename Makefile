@@ -22,7 +22,7 @@ help: ## list the targets
 setup: $(VENV)/ready ## make the virtual environment with everything the demo and the tests need
 
 $(VENV)/ready: pyproject.toml constraints.txt
-	@echo "Setting up $(VENV): about 1 GB of disk and 2 minutes, once."
+	@echo "Setting up $(VENV): about 1 GB of disk (torch for CPUs) and 2 minutes, once."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "sparcl-mcu needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
@@ -73,7 +73,7 @@ results-operators: setup ## docs/results/operators.md, measured again (about 90 
 results-faults: setup ## docs/results/faults.md, measured again (about 30 minutes)
 	@$(SPARCL) results faults
 
-results-ewc: setup ## docs/results/ewc.md, measured again (about 10 minutes)
+results-ewc: setup ## docs/results/ewc.md, measured again (about 15 minutes)
 	@$(SPARCL) results ewc
 
 results-methods: setup ## docs/results/methods.md, measured again (about 90 minutes; needs SPARCL_DATA_DIR)

@@ -394,8 +394,9 @@ def sizes(folder: Path, say: Say) -> dict[str, Any]:
     objects = by_object(bench.program(board))
     with _environment("SPARCL_KEY", "00" * 16):
         locked = elf.sizes(bench.program(board))
-    names = ("sparcl/session", "sparcl/frame", "sparcl/crc32", "sparcl/admit", "sparcl/store", "flash_mps2")
-    return {name: objects[name].code for name in names} | {
+    names = ("session", "reply", "frame", "crc32", "admit", "store")
+    code = {name: objects[name].code for name in (*(f"sparcl/{name}" for name in names), "flash_mps2")}
+    return code | {
         "lock": locked.flash_bytes - stored.flash_bytes,
         "ram_link": sum(bare.ram[name] for name in ("session", "frame", "io")),
         "ram_store": stored.ram_bytes - bare.ram_bytes,

@@ -23,8 +23,8 @@ _PAGE = """\
 
 Measured {date} at commit {commit} by `sparcl results digits` (`make results`): {n} seeds of
 `examples/digits` on the native board, each with its own pretrained network, and seed 0 on `{chip}`. The
-configuration was chosen on validation samples with seeds 100-104 ([tuning.md](tuning.md)); no choice looked at the
-test part.
+configuration was chosen on validation samples with seeds 100-104 ([tuning.md](tuning.md)); what stands was chosen
+without the test part.
 
 | what | measured | target |
 |---|---|---|
@@ -50,7 +50,7 @@ Every core's state hash is held equal to NumPy's by `tests/test_equality.py` in 
 
 
 def digits(out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results")) -> None:
-    """Handwritten digits: 10 seeds on the native board, one on the emulated Cortex-M4 (about 4 minutes)."""
+    """Handwritten digits: 10 seeds on the native board, one on the emulated Cortex-M4 (about 5 minutes)."""
     from sparcl_tools.pio import ROOT
 
     from ..report import accuracy_picture

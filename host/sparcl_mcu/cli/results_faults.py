@@ -118,8 +118,9 @@ def page(found: dict[str, Any]) -> str:
         row("efficiency", "of a line of 100 kB/s with 16 ms latency, used", shares, "the window hides it")
     if "sizes" in found:
         m = found["sizes"]
-        link = m["sparcl/session"] + m["sparcl/frame"] + m["sparcl/crc32"]
-        parts = f"session {m['sparcl/session']:,}, frames {m['sparcl/frame']}, CRC {m['sparcl/crc32']}"
+        names = {"session": "session", "replies": "reply", "frames": "frame", "CRC": "crc32"}
+        link = sum(m[f"sparcl/{name}"] for name in names.values())
+        parts = ", ".join(f"{what} {m[f'sparcl/{name}']:,}" for what, name in names.items())
         row("sizes", "flash of link and session, qemu_m4", f"{link:,} B ({parts})", "at most 6,144 B")
         row("sizes", "flash of checking a state from elsewhere", f"{m['sparcl/admit']} B", "")
         store = m["sparcl/store"] + m["flash_mps2"]

@@ -113,7 +113,7 @@ board counts them, for each sample the host has. *Pruned*: weights of gRDA that 
 counted all the same.
 *Board - twin*: points between integers and float32, class-il, then task-il, by which methods without a buffer are to be
 judged. *Minus naive*: of task-il. Means with 95 % t-intervals, differences paired by seed, bold where the interval
-excludes 0.
+excludes 0. A commit that the history lacks was committed anew in other pieces; + marks a tree with changes.
 
 The bounds (naive, joint) are run on the firmware of DER++, whose buffer they never draw from, and make two updates a
 step. Rows that are *not retrained* start from the dense network as it is before pruning and the epochs after it.

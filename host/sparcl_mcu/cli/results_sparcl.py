@@ -122,8 +122,11 @@ DER++ here is one draw for the logits and one for the label, on a sample at a ti
 *Where the columns of work part*: the paper's convention leaves out the buffer's backward passes and the passes that
 measure importance, and lets gradient masks shrink both halves of a backward pass; the board does all of those passes,
 and its gradient masks spare weight gradients alone. Instructions part further: a multiply-accumulate of a sparse
-block takes more of them than a dense one ([bench.md](bench.md) says why), and loss, replay, events and the link cost
-the same at every density. The second tables of `chip_mlp` and `chip_cnn` say how much each is.
+block takes more of them than a dense one ([bench.md](bench.md) says why), and loss, events and the choice of what to
+replay cost the same at every density. The second tables of `chip_mlp` and `chip_cnn` put work by phase beside the
+instructions for each multiply-accumulate. The link is in neither.
+
+A commit that the history lacks was committed anew in other pieces; + marks a tree with changes not yet committed.
 """
 
 _RESNET18 = """
