@@ -113,7 +113,7 @@ class Record:
 
     def reset(self, settings: LearnSettings) -> None:
         self.hash = 0
-        self._note(b"R", packed(settings) + bytes(2))  # as the struct lies in memory, with its padding
+        self._note(b"R", packed(settings) + bytes(1))  # as the struct lies in memory, with its padding
 
     def begin_task(self, task: TaskInfo = ALL) -> None:
         self._note(b"B", struct.pack("<I", task.samples))
@@ -142,7 +142,7 @@ def packed(s: LearnSettings) -> bytes:
     """RESET's payload."""
     kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
     shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
-    return struct.pack("<IBb6B5H", s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares)
+    return struct.pack("<IBb6B5HB", s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares, s.anneal)
 
 
 def bitmap(classes: tuple[int, ...]) -> bytes:

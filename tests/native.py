@@ -43,7 +43,7 @@ class Program:
         rate = struct.pack("<IBb", s.seed, s.lr_mantissa, s.lr_exponent)
         kinds = bytes((s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task))
         self.script += b"C" + rate + kinds
-        self.script += struct.pack("<5H", s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
+        self.script += struct.pack("<5HB", s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction, s.anneal)
 
     def begin_task(self, task: TaskInfo | None = None) -> None:
         """Open a task; without `task`, one of all classes that says nothing else."""

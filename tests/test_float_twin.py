@@ -10,6 +10,7 @@ from sparcl_mcu.design import cnn_s, freeze_until, resnet8
 from sparcl_mcu.learners.base import LearnSettings, Room
 from sparcl_mcu.learners.float_twin import FloatTwin
 from sparcl_mcu.learners.simulated import SimulatedLearner
+from sparcl_mcu.learners.step import Lesson, StepLearner
 from sparcl_mcu.network import Network
 from sparcl_mcu.sparsity import Block
 
@@ -28,6 +29,34 @@ def taught(network: Network, samples: int, **settings: int) -> tuple[FloatTwin, 
     twin.begin_task(whole_task(network))
     twin.observe(*random_samples(network, samples, seed=1))
     return twin, before
+
+
+@pytest.mark.parametrize("learner", [SimulatedLearner, FloatTwin])
+def test_the_rate_is_halved_in_the_last_epochs_of_a_task(
+    learner: type[StepLearner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifts: list[int] = []
+    train = learner._train
+
+    def watched(self: StepLearner, lesson: Lesson) -> tuple[np.ndarray, bool]:
+        shifts.append(lesson.rate_shift)
+        return train(self, lesson)
+
+    monkeypatch.setattr(learner, "_train", watched)
+    network = random_network(4)
+    device = learner(network, Room(replay=8))
+    device.reset(LearnSettings(anneal=2, beta_shift=3))
+    x, y = random_samples(network, 1, seed=1)
+    for task in range(2):
+        device.begin_task(whole_task(network, 1, 4))
+        for _ in range(5):  # one more than announced
+            device.observe(x, y)
+            device.end_epoch()
+        device.end_task()
+        new, drawn = (shifts, []) if task == 0 else (shifts[::2], shifts[1::2])
+        assert new == [0, 0, 1, 2, 2]
+        assert drawn == ([] if task == 0 else [3, 3, 4, 5, 5])
+        shifts.clear()
 
 
 def test_it_starts_from_the_masters_with_all_their_bits() -> None:

@@ -54,7 +54,7 @@ def room(name: str) -> Room:
 
 
 def settings(name: str) -> LearnSettings:
-    return dataclasses.replace(SETTINGS, ddr_fraction=20000 if room(name).ddr else 0)
+    return dataclasses.replace(SETTINGS, **{"ddr_fraction": 20000, "anneal": 1} if room(name).ddr else {})
 
 
 def tasks(name: str, count: int = 3) -> list[tuple[TaskInfo, NDArray[np.int8], NDArray[np.uint8]]]:

@@ -162,7 +162,7 @@ def test_counters_and_log():
     client.predict(samples(5, 8)[0])
     counters = client.counters
     assert counters.frames_sent == counters.frames_received == 7
-    assert counters.payload_sent == 4 + 22 + 5 * 8
+    assert counters.payload_sent == 4 + 23 + 5 * 8
     assert counters.payload_received == (1 + 64 + len("test board")) + 1 + 5 * 2
     assert counters.link_bytes == counters.bytes_sent + counters.bytes_received
     assert counters.bytes_sent == counters.payload_sent + 7 * 8 + 1  # overhead 6, stuffing 1, delimiter 1; a zero first
@@ -170,7 +170,7 @@ def test_counters_and_log():
     assert len(lines) == 14
     assert all(re.fullmatch(r"\d+\.\d{6} [<>] [A-Z_]+ \d+ \d+", line) for line in lines)
     assert lines[0].endswith("> HELLO 0 4")
-    assert lines[2].endswith("> RESET 1 22")
+    assert lines[2].endswith("> RESET 1 23")
     assert lines[3].endswith("< RESET_REPLY 1 1")
     board.close()
 

@@ -19,7 +19,7 @@ class MinimalClient:
         hello = self.ask(0x01, b"\x01\x02\x03\x04")
         fields = struct.unpack_from("<IHBHIIHHHBHIIIIHHBIIBII", hello)
         assert fields[0] == 0x04030201
-        assert fields[1] == 5, "another protocol version"
+        assert fields[1] == 6, "another protocol version"
         self.seq, self.inputs = fields[2], fields[6]
 
     def stuff(self, raw):
@@ -69,7 +69,7 @@ def test_a_minimal_client_teaches_the_board():
 
     client = MinimalClient(read_byte, board.write)
     x, y = samples(300, client.inputs)
-    client.ask(0x02, struct.pack("<IBb6B5H", 5, 1, -7, *[0] * 11))
+    client.ask(0x02, struct.pack("<IBb6B5HB", 5, 1, -7, *[0] * 12))
     client.ask(0x09, bytes([y[0]]) + x[0].tobytes())
     client.ask(0x03, struct.pack("<IHH", 300, 2, 0x3FF))
     predicted = [

@@ -65,12 +65,19 @@ def test_settings_without_room_are_refused(bare: Program, more: dict[str, int]) 
     assert first == second
 
 
-@pytest.mark.parametrize(("at", "value"), [(4, 2), (5, 1), (6, 6), (7, 16), (8, 8), (9, 2), (10, 4), (11, 2)])
+@pytest.mark.parametrize(("at", "value"), [(4, 2), (5, 1), (6, 6), (7, 16), (8, 8), (9, 2), (10, 4), (11, 2), (22, 9)])
 def test_settings_out_of_range_are_refused(bare: Program, at: int, value: int) -> None:
     """at: byte of the settings as RESET and tests/c/drive.c have them."""
     bare.refused(Status.CONFIG)
     bare.reset(LearnSettings())
     bare.script[2 + 1 + at] = value
+    bare.run()
+
+
+def test_a_rate_that_falls_is_refused_with_ewc(bare: Program) -> None:
+    bare.refused(Status.CONFIG)
+    bare.reset(LearnSettings(anneal=1))
+    bare.script[2 + 1 + 6] = Replay.EWC
     bare.run()
 
 

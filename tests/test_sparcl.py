@@ -419,6 +419,17 @@ def test_tasks_that_do_not_suit_the_settings() -> None:
             learner.predict(x, among)
 
 
+def test_rates_fall_to_what_the_board_knows_at_most() -> None:
+    with pytest.raises(LearnerError, match=r"anneal is 5; it must lie in 0 .. lr_exponent \+ 15 = 4"):
+        LearnSettings(lr_exponent=-11, anneal=5)
+    with pytest.raises(LearnerError, match=r"EWC finds out .* set \[learn\] anneal = 0"):
+        LearnSettings(replay=Replay.EWC, anneal=1)
+    learner = SimulatedLearner(make(), SPARCL_ROOM)
+    learner.reset(LearnSettings(anneal=3))
+    with pytest.raises(LearnerError, match="in each of the last 3 of 3 epochs; announce more"):
+        learner.begin_task(whole_task(learner.network, 60, 3))
+
+
 def test_batches_and_moving_masks_do_not_mix() -> None:
     with pytest.raises(LearnerError, match="mini-batch of 4 steps cannot be gathered under moving masks"):
         Room(batch=4, tdm=True)

@@ -22,6 +22,7 @@ CASES = {
     "magnitude": dataclasses.replace(WHOLE, importance=Importance.MAGNITUDE, dgm_share=0, replay=Replay.ER),
     "dgm alone": dataclasses.replace(WHOLE, importance=Importance.OFF, tdm_intra=0, tdm_inter=0, replay=Replay.DER),
     "repeat, within task": dataclasses.replace(WHOLE, replay=Replay.REPEAT, ddr_within_task=True, margin=20),
+    "annealed": dataclasses.replace(WHOLE, anneal=2, beta_shift=1),
     "margin": dataclasses.replace(WHOLE, margin=40, ddr_fraction=0, seed=9),
 }
 

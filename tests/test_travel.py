@@ -29,7 +29,7 @@ from sparcl_tools.plan import plan
 from sparcl_tools.state_block import StateError
 
 SAMPLES, EPOCHS = 80, 5
-ALL = dataclasses.replace(SPARCL, ddr_fraction=20000)
+ALL = dataclasses.replace(SPARCL, ddr_fraction=20000, anneal=3)
 KINDS = {
     "er": (random_network(1), Room(replay=20), LearnSettings(seed=5, lr_exponent=-6)),
     "batch": (random_network(2), Room(replay=20, batch=7), LearnSettings(seed=5, lr_exponent=-6)),
@@ -38,7 +38,7 @@ KINDS = {
     "sparcl ewc": (
         random_network(4, sizes=(24, 16, 8, 4), block=Block(1, 4)),
         dataclasses.replace(SPARCL_ROOM, replay=0, logits=False, ewc=True),
-        dataclasses.replace(ALL, replay=Replay.EWC, alpha_shift=0, beta_shift=0),
+        dataclasses.replace(ALL, anneal=0, replay=Replay.EWC, alpha_shift=0, beta_shift=0),
     ),
     "dgm": (random_network(5), Room(replay=9, dgm=True, slice=64), LearnSettings(lr_exponent=-6, dgm_share=30000)),
 }

@@ -110,6 +110,7 @@ class LearnConfig:
     method: str = _one_of("er", "der", "der++", "ewc", "lightcl", default="er")
     alpha_shift: int = _within(0, 15, default=5)
     beta_shift: int = _within(0, 7, default=0)
+    anneal: int = _within(0, 15, default=0)
     single_head_loss: bool = False
     margin_skip: int = _within(0, 65535, default=0)
 

@@ -185,6 +185,7 @@ def learn_settings(config: Config) -> LearnSettings:
         replay=_REPLAY[learn.method],
         alpha_shift=learn.alpha_shift,
         beta_shift=learn.beta_shift,
+        anneal=learn.anneal,
         single_head_loss=learn.single_head_loss,
         margin=learn.margin_skip,
         importance=Importance[config.tdm.importance.upper()],

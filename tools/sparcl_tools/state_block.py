@@ -24,7 +24,7 @@ from .plan import Field, plan
 
 MAGIC, VERSION = 0x534C4353, 3  # SCL_STATE_MAGIC, SCL_STATE_VERSION
 HEAD = struct.Struct("<9I4H6B2x")  # scl_state up to its config
-CONFIG = struct.Struct("<IBb6B5H2x")  # scl_config
+CONFIG = struct.Struct("<IBb6B5HBx")  # scl_config
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -115,7 +115,7 @@ def _settings(block: bytes) -> LearnSettings:
     seed, mantissa, exponent, replay, alpha, beta, single, importance, within, *shares = CONFIG.unpack_from(
         block, HEAD.size
     )
-    margin, intra, inter, share, fraction = shares
+    margin, intra, inter, share, fraction, anneal = shares
     return LearnSettings(
         seed=seed,
         lr_mantissa=mantissa,
@@ -131,6 +131,7 @@ def _settings(block: bytes) -> LearnSettings:
         dgm_share=share,
         ddr_fraction=fraction,
         ddr_within_task=bool(within),
+        anneal=anneal,
     )
 
 

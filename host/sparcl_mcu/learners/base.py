@@ -66,6 +66,7 @@ class LearnSettings:
     tdm_inter: int = 0  # share of a layer's blocks that a new task gets on trial, 0 .. 65535
     dgm_share: int = 0  # share of the stored blocks that learn between two refreshes; 0: all, DGM is off
     ddr_fraction: int = 0  # share of a task's samples that are removed; 0: DDR is off
+    anneal: int = 0  # 0 .. lr_exponent + 15: in each of a task's last `anneal` epochs the rate is halved once more
     ddr_within_task: bool = False  # DDR calls a sample right if its class wins among the task's classes
 
     def __post_init__(self) -> None:
@@ -73,6 +74,15 @@ class LearnSettings:
             raise LearnerError(f"lr_mantissa is {self.lr_mantissa}; it must be 1 or 3")
         if not -15 <= self.lr_exponent <= 0:
             raise LearnerError(f"lr_exponent is {self.lr_exponent}; it must lie in -15 .. 0")
+        if not 0 <= self.anneal <= self.lr_exponent + 15:
+            raise LearnerError(
+                f"anneal is {self.anneal}; it must lie in 0 .. lr_exponent + 15 = {self.lr_exponent + 15}, as no rate "
+                "is below 2**-15"
+            )
+        if self.anneal and self.replay is Replay.EWC:
+            raise LearnerError(
+                "EWC finds out in a task's last epoch what to hold, at the rate it has then: set [learn] anneal = 0"
+            )
         for name, bits in (
             ("seed", 32),
             ("alpha_shift", 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -215,7 +215,7 @@ class StepLearner(ABC):
 
     def _pass(self, lesson: Lesson) -> NDArray[Any]:
         """One training pass; returns the logits before it."""
-        logits, learnt = self._train(lesson)
+        logits, learnt = self._train(replace(lesson, rate_shift=lesson.rate_shift + self._halved()))
         self.work["training_passes"] += 1
         self.work["macs_forward"] += self.masks.macs_forward
         if learnt:
@@ -225,6 +225,12 @@ class StepLearner(ABC):
             self.work["macs_input_grad"] += (1 + again) * self.masks.macs_input_grad
             self.work["macs_weight_grad"] += (1 + again) * self.masks.macs_weight_grad
         return logits
+
+    def _halved(self) -> int:
+        """Times that the rate was halved in the open task."""
+        assert self.task
+        anneal = self.settings.anneal
+        return min(max(0, self.epoch + 1 + anneal - self.task.epochs), anneal)
 
     def _apply_batch(self) -> None:
         if self.gathered:
@@ -363,6 +369,11 @@ def schedule_of(task: TaskInfo, settings: LearnSettings, room: Room, windows: in
         raise LearnerError(f"{task.samples} samples, {task.epochs} epochs: together they must fit 32 bits")
     if settings.scheduled and not length:
         raise LearnerError("masks and data removal follow a schedule: announce the task's samples and epochs")
+    if settings.anneal and task.epochs <= settings.anneal:
+        raise LearnerError(
+            f"the rate is to be halved in each of the last {settings.anneal} of {task.epochs} epochs; announce more "
+            "([learn] epochs) or lower [learn] anneal"
+        )
     if settings.ddr_fraction:
         Removal.check(task.samples, task.epochs, room.ddr)
     if settings.replay is Replay.LIGHTCL and 0 < length <= room.replay:

@@ -311,7 +311,7 @@ def _packed(s: LearnSettings) -> bytes:
     """RESET's payload."""
     kinds = (s.replay, s.alpha_shift, s.beta_shift, s.single_head_loss, s.importance, s.ddr_within_task)
     shares = (s.margin, s.tdm_intra, s.tdm_inter, s.dgm_share, s.ddr_fraction)
-    return RESET.pack(s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares)
+    return RESET.pack(s.seed, s.lr_mantissa, s.lr_exponent, *kinds, *shares, s.anneal)
 
 
 def _bits(classes: Sequence[int], hello: Hello) -> bytes:

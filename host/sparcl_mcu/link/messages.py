@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import SparclError
 
-PROTOCOL_VERSION = 5  # SCL_PROTOCOL_VERSION
+PROTOCOL_VERSION = 6  # SCL_PROTOCOL_VERSION
 RUNTIME_VERSION = 5  # SCL_RUNTIME_VERSION: the arithmetic and the counters this package knows
 REPLY = 0x80  # a reply has its request's kind and this bit
 
@@ -105,7 +105,7 @@ STATUS_TEXT = {
 }
 
 TOKEN = struct.Struct("<I")  # HELLO request
-RESET = struct.Struct("<IBbBBBBBBHHHHH")  # scl_config
+RESET = struct.Struct("<IBbBBBBBBHHHHHB")  # scl_config
 BEGIN_TASK = struct.Struct("<IH")  # samples, epochs; then a bit a class
 OBSERVE = struct.Struct("<BH")  # label, number; then the sample
 WANTED = struct.Struct("<H")  # first sample

@@ -16,7 +16,9 @@ scl_err scl_config_check(const scl_model *model, const scl_config *c)
     const bool valid = (c->lr_mantissa == 1 || c->lr_mantissa == 3) && c->lr_exponent >= -15 &&
                        c->lr_exponent <= 0 && c->replay <= SCL_REPLAY_LIGHTCL &&
                        c->alpha_shift <= 15 && c->beta_shift <= 7 && c->single_head_loss <= 1 &&
-                       c->importance <= SCL_IMPORTANCE_MAGNITUDE && c->ddr_within_task <= 1;
+                       c->importance <= SCL_IMPORTANCE_MAGNITUDE && c->ddr_within_task <= 1 &&
+                       c->anneal <= c->lr_exponent + 15 &&
+                       (c->anneal == 0 || c->replay != SCL_REPLAY_EWC);
     if (!valid) {
         return SCL_ERR_CONFIG;
     }
@@ -195,7 +197,7 @@ static scl_lesson new_sample(const scl_learner *learner, uint8_t label)
     const scl_config *config = &learner->state->config;
     return (scl_lesson){
         .label = label,
-        .rate = {config->lr_mantissa, config->lr_exponent},
+        .rate = scl_schedule_rate(learner->state),
         .classes =
             config->single_head_loss ? scl_member(learner, learner->model->classes_offset) : NULL,
     };
@@ -203,21 +205,19 @@ static scl_lesson new_sample(const scl_learner *learner, uint8_t label)
 
 static void replay_label(scl_learner *learner, uint32_t stream)
 {
-    const scl_config *config = &learner->state->config;
     const scl_replay_slot slot = scl_replay_draw(learner, stream);
-    const int8_t exponent = (int8_t)(config->lr_exponent - config->beta_shift);
-    scl_pass(learner, slot.x,
-             &(scl_lesson){.label = *slot.y, .rate = {config->lr_mantissa, exponent}});
+    scl_rate rate = scl_schedule_rate(learner->state);
+    rate.exponent = (int8_t)(rate.exponent - learner->state->config.beta_shift);
+    scl_pass(learner, slot.x, &(scl_lesson){.label = *slot.y, .rate = rate});
 }
 
 static void replay_logits(scl_learner *learner)
 {
-    const scl_config *config = &learner->state->config;
     const scl_replay_slot slot = scl_replay_draw(learner, SCL_STREAM_FIRST_DRAW);
     scl_pass(learner, slot.x,
              &(scl_lesson){.label = *slot.y,
-                           .alpha_shift = config->alpha_shift,
-                           .rate = {config->lr_mantissa, config->lr_exponent},
+                           .alpha_shift = learner->state->config.alpha_shift,
+                           .rate = scl_schedule_rate(learner->state),
                            .logits = slot.logits});
 }
 

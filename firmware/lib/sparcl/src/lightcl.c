@@ -4,6 +4,7 @@
 
 #include "pass.h"
 #include "replay.h"
+#include "schedule.h"
 #include "state.h"
 
 static const void *at(const scl_state *state, uint32_t offset)
@@ -126,7 +127,7 @@ void scl_lightcl_replay(scl_learner *learner)
     scl_pass(learner, slot.x,
              &(scl_lesson){.label = *slot.y,
                            .alpha_shift = config->alpha_shift,
-                           .rate = {config->lr_mantissa, config->lr_exponent},
+                           .rate = scl_schedule_rate(state),
                            .slot = (uint16_t)drawn,
                            .logits = slot.logits});
 }

@@ -5,9 +5,9 @@
 #include "sparcl/crc32.h"
 #include "state.h"
 
-#define RESET_BYTES 22u /* the settings, as RESET sends them and as scl_config lies in memory */
+#define RESET_BYTES 23u /* the settings, as RESET sends them and as scl_config lies in memory */
 
-_Static_assert(offsetof(scl_config, ddr_fraction) + 2u == RESET_BYTES, "scl_config has no gaps");
+_Static_assert(offsetof(scl_config, anneal) + 1u == RESET_BYTES, "scl_config has no gaps");
 _Static_assert(1u + SCL_WANTED_SAMPLES / 8u <= SCL_REPLY_BYTES - SCL_SEAL_BYTES(0u) &&
                    1u + 2u * SCL_BUFFER_CLASSES <= SCL_REPLY_BYTES - SCL_SEAL_BYTES(0u),
                "WANTED and BUFFER are no longer than a reply may be");

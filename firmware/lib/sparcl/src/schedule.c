@@ -54,6 +54,9 @@ scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task)
         steps <= learner->model->replay_capacity) {
         return SCL_ERR_SCHEDULE; /* all would become anchors, and none be learnt */
     }
+    if (config->anneal > 0 && task->epochs <= config->anneal) {
+        return SCL_ERR_SCHEDULE;
+    }
     if (config->ddr_fraction > 0 && (task->samples == 0 || task->epochs < 3)) {
         return SCL_ERR_SCHEDULE;
     }
@@ -61,6 +64,14 @@ scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task)
         return SCL_ERR_ROOM;
     }
     return SCL_OK;
+}
+
+scl_rate scl_schedule_rate(const scl_state *state)
+{
+    const scl_config *config = &state->config;
+    const int begun = state->epochs_done + 1 + config->anneal - state->epochs; /* last epochs */
+    const int halved = begun < 0 ? 0 : begun < config->anneal ? begun : config->anneal;
+    return (scl_rate){config->lr_mantissa, (int8_t)(config->lr_exponent - halved)};
 }
 
 void scl_schedule_begin(scl_learner *learner, const scl_task *task)

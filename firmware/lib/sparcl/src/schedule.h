@@ -12,6 +12,9 @@ uint32_t scl_layer_slices(const scl_learner *learner, const scl_layer *layer);
 scl_err scl_schedule_check(const scl_learner *learner, const scl_task *task);
 void scl_schedule_begin(scl_learner *learner, const scl_task *task);
 
+/* Of the passes that train: lower in the last epochs of a task, as the settings' `anneal` says. */
+scl_rate scl_schedule_rate(const scl_state *state);
+
 /* Is this step part of an importance window? */
 bool scl_schedule_measures(const scl_learner *learner);
 

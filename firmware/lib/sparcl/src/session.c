@@ -85,6 +85,7 @@ static scl_err reset(scl_session *s, const uint8_t *payload)
         .tdm_inter = get_u16(payload + 16),
         .dgm_share = get_u16(payload + 18),
         .ddr_fraction = get_u16(payload + 20),
+        .anneal = payload[22],
     };
     scl_err err = scl_reset(s->learner, &config);
     if (err == SCL_OK)

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Raised whenever an old host and a new board could misunderstand each other. */
-#define SCL_PROTOCOL_VERSION 5
+#define SCL_PROTOCOL_VERSION 6
 
 /* A reply has its request's kind and this bit. */
 #define SCL_REPLY 0x80u
@@ -19,7 +19,7 @@
  * samples of int8[inputs]. */
 #define SCL_MESSAGE_LIST(X)                                                                        \
     X(HELLO, 0x01, 4, 0, 0)                                                                        \
-    X(RESET, 0x02, 22, 0, 0)                                                                       \
+    X(RESET, 0x02, 23, 0, 0)                                                                       \
     X(BEGIN_TASK, 0x03, 6, 1, 0)                                                                   \
     X(OBSERVE, 0x04, 3, 0, 1)                                                                      \
     X(END_TASK, 0x05, 0, 0, 0)                                                                     \

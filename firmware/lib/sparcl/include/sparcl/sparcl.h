@@ -69,6 +69,8 @@ typedef struct scl_config {
     uint16_t tdm_inter;       /* share of a layer's blocks a new task gets on trial */
     uint16_t dgm_share;       /* share of the stored blocks that learn; 0: all, DGM is off */
     uint16_t ddr_fraction;    /* share of a task's samples that are removed; 0: DDR is off */
+    uint8_t anneal;           /* 0 .. lr_exponent + 15: in each of a task's last `anneal` epochs the
+                               * learning rate is halved once more; 0 with EWC */
 } scl_config;
 
 /* What a task announces when it opens. All zero: any class, any length. */
