@@ -471,7 +471,19 @@ def test_fractions_become_what_the_board_counts_with() -> None:
     ("config", "message"),
     [
         (dataclasses.replace(SPARSE, dgm=DgmConfig(0.75)), "sparsity q is 0.75, but .* s = 0.75 of the weights"),
-        (dataclasses.replace(SPARSE, data=DataConfig("digits")), r"set \[ddr\] samples"),
+        (dataclasses.replace(SPARSE, data=DataConfig("digits")), r"says nothing; set \[ddr\] samples"),
+        (
+            dataclasses.replace(SPARSE, data=DataConfig("digits", samples_per_task=70000)),
+            r"1 .. 65535, .* says 70000; set \[ddr\] samples",
+        ),
+        (dataclasses.replace(SPARSE, tdm=TdmConfig("paper", 0.25, 0.01)), "intra is 0.25, .* density leaves only 0.25"),
+        (dataclasses.replace(SPARSE, tdm=TdmConfig("paper", 0.005, 0.8)), "inter is 0.8, but only 0.75 .* are masked"),
+        (
+            dataclasses.replace(SPARSE, tdm=TdmConfig("paper", 0.249, 0.01)),
+            "intra moves 96 of fc1's 384 blocks at an event, and only 96 are stored",
+        ),
+        (dataclasses.replace(SPARSE, tdm=TdmConfig("paper", 0.0001, 0.0)), "come to no block of any layer"),
+        (dataclasses.replace(SPARSE, dgm=DgmConfig(0.7501)), "leaves no block of any layer out"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(config: Config, message: str) -> None:

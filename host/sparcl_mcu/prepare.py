@@ -15,7 +15,7 @@ from .data import DataSet, Task, class_incremental, consecutive, load, named, po
 from .design import NETWORKS, SIZED, freeze_until
 from .errors import SparclError
 from .experiment import Progress
-from .graph import Graph, GraphError
+from .graph import Graph, GraphError, Node
 from .learners import grda
 from .learners.base import Importance, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from .learners.masking import share
@@ -178,6 +178,16 @@ def learn_settings(config: Config) -> LearnSettings:
             "every stored weight would learn; raise q above s, or leave [dgm] out"
         )
     moving = config.tdm.importance != "off"
+    if moving and config.tdm.intra >= config.network.density:
+        raise ConfigError(
+            f"[tdm] intra is {config.tdm.intra}, but [network] density leaves only {config.network.density} of the "
+            "weights: an event would remove every one; lower intra"
+        )
+    if moving and 0 < s < config.tdm.inter:
+        raise ConfigError(
+            f"[tdm] inter is {config.tdm.inter}, but only {s:g} of the weights are masked: a new task cannot be lent "
+            "so many more; lower inter or [network] density"
+        )
     return LearnSettings(
         seed=config.seed,
         lr_mantissa=learn.lr_mantissa,
@@ -219,9 +229,13 @@ def room(config: Config, network: Network) -> Room:
     sparse = [node for node in network.trainable() if not network.weights[node.name].dense]
     if (moving or settings.dgm_share) and not sparse:
         raise ConfigError("[tdm] and [dgm] act on sparse layers, but every layer of this network is dense or frozen")
+    _check_shares(network, sparse, settings)
     counted = config.ddr.samples or config.data.samples_per_task or 0
-    if settings.ddr_fraction and not counted:
-        raise ConfigError("[ddr] needs to know how many samples a task has at most; set [ddr] samples")
+    if settings.ddr_fraction and not 0 < counted < 1 << 16:
+        raise ConfigError(
+            f"[ddr] needs to know how many samples a task has at most, 1 .. 65535, and [ddr] samples or [data] "
+            f"samples_per_task says {counted or 'nothing'}; set [ddr] samples"
+        )
     latent, ewc = config.learn.replay_at == "border", settings.replay is Replay.EWC
     if latent and ewc:
         raise ConfigError(
@@ -286,6 +300,32 @@ def room(config: Config, network: Network) -> Room:
         prune_mu=mu if first else 0,
         rho=config.grda.rho,
     )
+
+
+def _check_shares(network: Network, sparse: list[Node], settings: LearnSettings) -> None:
+    """Raises ConfigError where shares of a layer's blocks come to all of them, or to none in any layer."""
+    moved = left_out = 0
+    for node in sparse:
+        weights, per_block = network.weights[node.name], node.block.rows * node.block.cols
+        blocks, stored = weights.mask.size // per_block, weights.slots // per_block
+        intra = share(blocks, settings.tdm_intra)
+        if intra >= stored:
+            raise ConfigError(
+                f"[tdm] intra moves {intra} of {node.name}'s {blocks} blocks at an event, and only {stored} are "
+                "stored: all of them would go; lower intra"
+            )
+        moved += intra + share(blocks, settings.tdm_inter)
+        left_out += stored - max(1, share(stored, settings.dgm_share))
+    if settings.importance is not Importance.OFF and not moved:
+        raise ConfigError(
+            "[tdm] intra and inter come to no block of any layer, so that masks would be measured and never move; "
+            'raise them, or set [tdm] importance = "off"'
+        )
+    if settings.dgm_share and not left_out:
+        raise ConfigError(
+            "[dgm] sparsity leaves no block of any layer out, so that every stored weight would learn; raise it, or "
+            "leave [dgm] out"
+        )
 
 
 def check_tasks(config: Config, network: Network, made: Scenario) -> None:

@@ -160,7 +160,7 @@ def _check(x: NDArray[np.float32], settings: PretrainSettings, normalised: bool)
     if normalised and min(settings.batch, len(x)) < 2:
         raise PretrainError(
             f"batch normalisation needs at least 2 samples a batch (batch {settings.batch}, {len(x)} samples); "
-            "raise batch or set batch_norm to false"
+            "raise [pretrain] batch"
         )
     if settings.channels and (settings.gradual or settings.global_magnitude or settings.random_masks):
         raise PretrainError(

@@ -26,8 +26,8 @@ class Schedule:
         if self.windows and self.length < EVENTS * self.windows:
             raise LearnerError(
                 f"the task announces {self.length} presentations, but measuring {self.windows} slices of the sparse "
-                f"layers before each event needs at least {EVENTS * self.windows}: send more epochs or samples, or "
-                "generate with a larger slice"
+                f"layers before each event needs at least {EVENTS * self.windows}: send more ([learn] epochs, [data] "
+                'samples_per_task), or measure nothing ([tdm] importance = "magnitude" or "off", no [dgm])'
             )
 
     @property
