@@ -47,7 +47,8 @@ def own_data(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 6)), np.arange(80) % 4
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "my.npz", x_train=x, y_train=y, x_test=x[:16], y_test=y[:16], sensor=np.ones(3))
+    others = {"sensor": np.ones(3), "person_train": y * 1.0}
+    np.savez(folder / "my.npz", x_train=x, y_train=y, x_test=x[:16], y_test=y[:16], **others)
     return folder / "my.npz"
 
 
@@ -74,7 +75,8 @@ def test_new_takes_the_data_it_finds(tmp_path: Path) -> None:
 def test_data_check_prints_shapes_ranges_and_the_classes_of_each_task(tmp_path: Path) -> None:
     result = sparcl("data", "check", own_data(tmp_path))
     assert result.exit_code == 0
-    for words in ("(80, 6)", "float64", "0 .. 3", "0, 1", "2, 3", "Ignored arrays: sensor", "is fine: 4 classes"):
+    ignored = "Ignored arrays: sensor, person_train (has dtype float64; store integers)"
+    for words in ("(80, 6)", "float64", "0 .. 3", "0, 1", "2, 3", ignored, "is fine: 4 classes"):
         assert words in result.stdout
     assert "lower data.classes_per_task" in refused("data", "check", tmp_path / "my.npz", "--classes-per-task", "4")
     assert "does not exist" in refused("data", "check", tmp_path / "gone.npz")

@@ -1,5 +1,6 @@
 """Data sets: what is accepted, how they are cut, and what is refused with which words."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sparcl_mcu.data import (
     recorded_incremental,
 )
 from sparcl_mcu.data.npz import load as load_npz
-from sparcl_mcu.data.split import grouped, stratified
+from sparcl_mcu.data.split import grouped, sampled, stratified
 
 Arrays = dict[str, np.ndarray]
 
@@ -74,6 +75,37 @@ def test_samples_per_task_keeps_the_share_of_each_class() -> None:
     for task in class_incremental(data, consecutive(data, 2), samples_per_task=40):
         assert len(task.x_train) == pytest.approx(40, abs=1)
         assert np.bincount(task.y_train)[list(task.classes)].tolist() == pytest.approx([20, 20], abs=2)
+
+
+@pytest.mark.parametrize(("samples", "drawn"), [(24, "259fdb6c53"), (50, "8ac48dd0dd"), (400, "4262eb85aa")])
+def test_drawn_digits_are_pinned(samples: int, drawn: str) -> None:
+    """As the checksum of digits: published figures rest on these."""
+    data = load("digits", relative_to=Path())
+    tasks = class_incremental(data, consecutive(data, 5), samples)
+    assert hashlib.sha256(b"".join(task.x_train.tobytes() for task in tasks)).hexdigest().startswith(drawn)
+
+
+def test_few_samples_still_hold_every_class() -> None:
+    labels = np.repeat(np.arange(5, dtype=np.uint8), (40, 40, 1, 1, 1))
+    for count in range(5, len(labels)):
+        drawn = labels[sampled(labels, count)]
+        assert len(drawn) <= count
+        assert set(drawn) == set(range(5))
+
+
+def test_a_class_that_a_part_would_miss_is_refused(tmp_path: Path) -> None:
+    scarce = np.repeat(np.arange(4), (70, 2, 7, 1))
+    names = {"classes": np.array(["up", "down", "left", "right"])}
+    data, _ = load_npz(written(tmp_path, good() | names | {"y_train": scarce}))
+    with pytest.raises(DataError, match="class 'right' has 1 training sample; at least two a class"):
+        class_incremental(data, consecutive(data, 2))
+    data = replace(data, y_train=np.where(scarce == 3, 2, np.where(np.arange(80) < 2, 3, scarce)).astype(np.uint8))
+    (task, _) = class_incremental(data, consecutive(data, 2), samples_per_task=30)
+    assert np.bincount(task.y_train).tolist() == [29, 1]  # one of the two downs is for validation
+    with pytest.raises(
+        DataError, match=r"task of classes up, down, left has .* 3 classes, but \[data\] samples_per_task"
+    ):
+        class_incremental(data, consecutive(data, 3), samples_per_task=2)
 
 
 def test_last_task_takes_the_rest_and_one_task_is_refused(tmp_path: Path) -> None:
@@ -165,7 +197,7 @@ def test_samples_of_one_person_are_never_in_two_parts(tmp_path: Path) -> None:
         assert 0.05 < len(task.y_val) / (n // 2) < 0.15
     evenly = class_incremental(data, consecutive(data, 2), validate_by="class")
     assert {p for t in evenly for p in t.x_val[:, 0]} & {p for t in evenly for p in t.x_train[:, 0]}
-    with pytest.raises(DataError, match=r"no array speaker_train; data\.validate_by can be 'class', 'person'"):
+    with pytest.raises(DataError, match=r"no array speaker_train; \[data\] validate_by can be 'class', 'person'"):
         class_incremental(data, consecutive(data, 2), validate_by="speaker")
 
 
@@ -215,6 +247,30 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         load("gone.npz", relative_to=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("local", "central", "value", "words"), [(8, 10, 77, "compression method"), (6, 8, 1, "encrypted")]
+)
+def test_zips_of_another_kind_are_refused(tmp_path: Path, local: int, central: int, value: int, words: str) -> None:
+    path = written(tmp_path, good())
+    file = bytearray(path.read_bytes())
+    file[local] = value  # fields of the first array's header and of its entry in the zip's directory
+    file[file.index(b"PK\1\2") + central] = value
+    path.write_bytes(file)
+    with pytest.raises(DataError, match=rf"my\.npz is not a readable \.npz \(.*{words}"):
+        load_npz(path)
+
+
+def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be opened \(Is a directory\)"):
+        load_npz(tmp_path)
+    with pytest.raises(DataError, match=r"cannot be opened \(File name too long\)"):
+        load("x" * 300 + ".npz", relative_to=tmp_path)
+    with pytest.raises(DataError, match=r"cannot be opened \(embedded null byte\)"):
+        load("a\0.npz", relative_to=tmp_path)
+    with pytest.raises(DataError, match="neither bundled nor in"):
+        load("x" * 300, relative_to=tmp_path, data_dir=tmp_path)
+
+
 def test_unknown_names_say_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPARCL_DATA_DIR", raising=False)
     with pytest.raises(DataError, match="SPARCL_DATA_DIR"):
@@ -258,10 +314,50 @@ def test_persons_become_tasks_tested_on_their_last_recordings(tmp_path: Path) ->
 
 def test_persons_that_are_not_there_or_hardly_recorded_are_refused(tmp_path: Path) -> None:
     data, _ = load_npz(recorded(tmp_path))
-    with pytest.raises(DataError, match=r"no array device_train for data\.domains.*'subject', 'execution'"):
+    with pytest.raises(DataError, match=r"no array device_train; \[data\] domains can be 'subject', 'execution'"):
         recorded_incremental(data, "device", "execution")
     with pytest.raises(DataError, match="subject 3 has 1 recordings; three are needed"):
         recorded_incremental(data, "subject", "subject")
     alone = replace(data, groups=data.groups | {"subject": np.zeros(110, np.int64)})
     with pytest.raises(DataError, match="a single subject"):
         recorded_incremental(alone, "subject", "execution")
+    with pytest.raises(DataError, match=r"subject 3 has .* of 4 classes, but \[data\] samples_per_task is 3"):
+        recorded_incremental(data, "subject", "execution", 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.arange(110) % 2 * 1.0, r"subject_train has dtype float64; store integers"),
+        (np.array(["ann", "bob"] * 55), r"subject_train has dtype <U3; store integers"),
+        (np.arange(109) % 2, r"subject_train has shape \(109,\) beside 110 samples; store \(110,\)"),
+    ],
+)
+def test_arrays_that_tell_no_persons_apart_say_why(tmp_path: Path, array: np.ndarray, words: str) -> None:
+    path = recorded(tmp_path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    data, ignored = load_npz(written(tmp_path, arrays | {"subject_train": array}))
+    assert ignored == ("subject_train",)
+    with pytest.raises(DataError, match=words + r"; \[data\] domains can be 'execution'"):
+        recorded_incremental(data, "subject", "execution")
+    with pytest.raises(DataError, match=words + r"; \[data\] validate_by can be 'class', 'execution'"):
+        class_incremental(data, consecutive(data, 2), validate_by="subject")
+
+
+def test_samples_of_nobody_or_no_recording_are_in_no_task(tmp_path: Path) -> None:
+    data, _ = load_npz(recorded(tmp_path))
+    subject, execution = data.groups["subject"].copy(), data.groups["execution"].copy()
+    subject[execution == 10] = -1
+    execution[execution == 9] = -7
+    some = replace(data, groups={"subject": subject, "execution": execution})
+    found = recorded_incremental(some, "subject", "execution")
+    parts = [[sorted(set(x[:, 0, 0])) for x in (t.x_train, t.x_val, t.x_test)] for t in found]
+    assert parts == [[[0, 1], [2], [3]], [[4, 5, 6], [7], [8]]]
+    assert [t.name for t in found] == ["subject 3", "subject 8"]
+    for unknown, words in (
+        ({"subject": subject * 0 - 1}, "no subject"),
+        ({"execution": execution * 0 - 1}, "0 record"),
+    ):
+        with pytest.raises(DataError, match=words):
+            recorded_incremental(replace(some, groups=some.groups | unknown), "subject", "execution")

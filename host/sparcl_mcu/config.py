@@ -333,6 +333,10 @@ def parse(text: str, path: Path) -> Config:
 
 def _resolved_data(data: DataConfig) -> DataConfig:
     """Defaults that depend on other keys filled in."""
+    if "\0" in data.source:
+        raise SchemaError("[data] source holds a NUL character; give a name or a path")
+    if "" in (data.domains, data.recordings, data.validate_by):
+        raise SchemaError("[data] domains, recordings and validate_by name arrays; none may be empty: leave it out")
     if (data.domains is None) != (data.recordings is None):
         raise SchemaError("[data] domains and recordings belong together; give both or neither")
     if data.domains is not None:

@@ -35,7 +35,8 @@ def data_check(
     if data.groups:
         console.print(f"data.validate_by can be 'class', {', '.join(map(repr, data.groups))}", markup=False)
     if ignored:
-        console.print(f"Ignored arrays: {', '.join(ignored)}", markup=False)
+        why = {f"{name}_train": f" ({unfit})" for name, unfit in data.unfit.items()}
+        console.print(f"Ignored arrays: {', '.join(key + why.get(key, '') for key in ignored)}", markup=False)
     console.print(f"{file} is fine: {data.classes} classes, sha256 {data.checksum[:16]}", markup=False)
 
 

@@ -27,11 +27,11 @@ def load(source: str, *, relative_to: Path, data_dir: Path | None = None) -> Dat
             f"data set {source!r} is not bundled ({', '.join(BUNDLED)} is); give the path of an .npz file, "
             f"or say where {source}.npz lies with --data-dir or SPARCL_DATA_DIR"
         )
-    path = folder / f"{source}.npz"
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in folder.glob("*.npz"))) or "no .npz file"
-        raise DataError(f"data set {source!r} is neither bundled nor in {folder} (which holds {there})")
-    return npz.load(path)[0]
+    there = sorted(file.stem for file in folder.glob("*.npz"))
+    if source not in there:
+        known = ", ".join(there) or "no .npz file"
+        raise DataError(f"data set {source!r} is neither bundled nor in {folder} (which holds {known})")
+    return npz.load(folder / f"{source}.npz")[0]
 
 
 def is_path(source: str) -> bool:

@@ -28,7 +28,7 @@ class DataSet:
     x_train, x_test: (n, ...) real or integer values, every sample of one shape. y_train, y_test: uint8 (n,).
     domain_train, domain_test: None, or integers (n,) that tell persons, devices or recordings apart.
     class_names: one text a class. groups: by name, further integers (n,) of the training part that tell apart whose
-    samples they are; negative: nobody's.
+    samples they are; negative: nobody's. unfit: by name, why another array NAME_train is not among them.
     """
 
     name: str
@@ -40,6 +40,7 @@ class DataSet:
     domain_train: Array | None = None
     domain_test: Array | None = None
     groups: dict[str, Array] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -82,6 +83,7 @@ def checked(
     name: str,
     class_names: tuple[str, ...] | None = None,
     groups: dict[str, Array] | None = None,
+    unfit: dict[str, str] | None = None,
 ) -> DataSet:
     """Arrays under their names of `DataSet` -> a DataSet. Raises DataError naming `where`, the array and the remedy."""
 
@@ -144,4 +146,5 @@ def checked(
         domain_train=arrays.get("domain_train"),
         domain_test=arrays.get("domain_test"),
         groups=groups or {},
+        unfit=unfit or {},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,27 @@ def stratified(labels: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.i
     labels: uint8 (n,). Depends on nothing but the labels.
     """
     cut = np.zeros(len(labels), dtype=np.bool_)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    for members in _shuffled(labels):
         count = max(1, round(fraction * len(members))) if len(members) > 1 else 0
-        cut[np.random.default_rng([_SPLIT_SEED, int(label)]).permutation(members)[:count]] = True
+        cut[members[:count]] = True
     return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def sampled(labels: NDArray[np.uint8], count: int) -> NDArray[np.intp]:
+    """Indices, ascending, of at most `count` samples: of each class its share, and at least one.
+
+    labels: uint8 (n,). count: at least as many as there are classes. Depends on nothing but these.
+    """
+    share = count / len(labels)
+    drawn = np.sort(np.concatenate([each[: max(1, round(share * len(each)))] for each in _shuffled(labels)]))
+    first = np.unique(labels[drawn], return_index=True)[1]  # of its class: it stays when rounding drew too many
+    return np.sort(np.concatenate([drawn[first], np.delete(drawn, first)[: count - len(first)]]))
+
+
+def _shuffled(labels: NDArray[np.uint8]) -> Iterator[NDArray[np.intp]]:
+    """Of each class, in ascending order, the indices of its samples in a fixed random order."""
+    for label in np.unique(labels):
+        yield np.random.default_rng([_SPLIT_SEED, int(label)]).permutation(np.flatnonzero(labels == label))
 
 
 def grouped(

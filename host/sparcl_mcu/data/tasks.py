@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import Array, DataError, DataSet
-from .split import SplitError, grouped, stratified
+from .split import SplitError, grouped, sampled, stratified
 
 VALIDATION_FRACTION = 0.1
 
@@ -74,10 +74,10 @@ def class_incremental(
 ) -> tuple[Task, ...]:
     """Cut a data set into tasks of the given classes.
 
-    samples_per_task: at most so many training samples, the classes' shares kept; None: all. validate_by: "class" cuts
-    validation samples evenly from each class; a name of `data.groups` or "domain" keeps each group's samples
-    together; None: "domain" where the data tell domains apart, else "class". Nothing depends on the seed of a run.
-    Raises DataError when a part would be empty.
+    samples_per_task: at most so many training samples, the classes' shares kept and at least one each; None: all.
+    validate_by: "class" cuts validation samples evenly from each class; a name of `data.groups` or "domain" keeps each
+    group's samples together; None: "domain" where the data tell domains apart, else "class". Nothing depends on the
+    seed of a run. Raises DataError when a class would be missing in a part.
     """
     kept, cut = _validation(data, validate_by)
     return tuple(_task(data, each, kept, cut, samples_per_task) for each in classes)
@@ -90,7 +90,7 @@ def _validation(data: DataSet, by: str | None) -> tuple[NDArray[np.intp], NDArra
         return stratified(data.y_train, VALIDATION_FRACTION)
     if by not in groups:
         known = ", ".join(repr(name) for name in ("class", *groups))
-        raise DataError(f"{data.name} has no array {by}_train; data.validate_by can be {known}")
+        raise DataError(f"{_no_group(data, by)}; [data] validate_by can be {known}")
     try:
         return grouped(data.y_train, groups[by], VALIDATION_FRACTION)
     except SplitError as error:
@@ -106,12 +106,13 @@ def _task(
 ) -> Task:
     train, val = (part[np.isin(data.y_train[part], classes)] for part in (kept, cut))
     test = np.flatnonzero(np.isin(data.y_test, classes))
-    train = _some(train, data, samples)
-    if not (len(train) and len(val)):
+    lone = np.setdiff1d(data.y_train[train], data.y_train[val])
+    if len(lone):
         raise DataError(
-            f"{data.name}: classes {', '.join(map(str, classes))} have {len(train) + len(val)} training samples; "
+            f"{data.name}: class {data.class_names[lone[0]]!r} has 1 training sample; "
             "at least two a class are needed (one is kept for validation)"
         )
+    train = _some(train, data, samples, f"the task of classes {', '.join(data.class_names[c] for c in classes)}")
     return Task(
         classes=classes,
         x_train=data.x_train[train],
@@ -123,11 +124,25 @@ def _task(
     )
 
 
-def _some(train: NDArray[np.intp], data: DataSet, samples: int | None) -> NDArray[np.intp]:
-    """At most so many of the training samples, the classes' shares kept."""
+def _some(train: NDArray[np.intp], data: DataSet, samples: int | None, task: str) -> NDArray[np.intp]:
+    """At most so many of the training samples, the classes' shares kept. Raises DataError when a class would go."""
     if samples is None or samples >= len(train):
         return train
-    return train[stratified(data.y_train[train], samples / len(train))[1]][:samples]
+    labels = data.y_train[train]
+    classes = len(np.unique(labels))
+    if samples < classes:
+        raise DataError(
+            f"{data.name}: {task} has training samples of {classes} classes, but [data] samples_per_task is {samples}; "
+            "give at least one a class"
+        )
+    return train[sampled(labels, samples)]
+
+
+def _no_group(data: DataSet, name: str) -> str:
+    """Why `name` is none of `data.groups`."""
+    if name in data.unfit:
+        return f"{data.name}: {name}_train {data.unfit[name]}"
+    return f"{data.name} has no array {name}_train"
 
 
 def domain_incremental(data: DataSet, samples_per_task: int | None = None) -> tuple[Task, ...]:
@@ -168,18 +183,22 @@ def recorded_incremental(
     has all classes, though not every person need have shown them all.
 
     domains, recordings: names of `data.groups`. The last third of a domain's recordings, in ascending order, is its
-    test part and the one before them its validation part: no recording is in two. Raises DataError naming what is
-    missing.
+    test part and the one before them its validation part: no recording is in two. Samples that are nobody's, or of no
+    recording (negative values), are left out. Raises DataError naming what is missing.
     """
     for name, key in ((domains, "domains"), (recordings, "recordings")):
         if name not in data.groups:
-            known = ", ".join(map(repr, data.groups)) or "none"
-            raise DataError(f"{data.name} has no array {name}_train for data.{key}; there are: {known}")
+            known = ", ".join(map(repr, data.groups)) or "none of its arrays"
+            raise DataError(f"{_no_group(data, name)}; [data] {key} can be {known}")
     domain, recording = data.groups[domains], data.groups[recordings]
-    names = np.unique(domain)
+    names = np.unique(domain[domain >= 0])
     if len(names) < 2:
-        raise DataError(f"{data.name} has a single {domains}; tasks by {domains} need two at least")
-    return tuple(_recorded(data, f"{domains} {name}", domain == name, recording, samples_per_task) for name in names)
+        many = "a single" if len(names) else "no"
+        raise DataError(f"{data.name} has {many} {domains}; tasks by {domains} need two at least")
+    recorded = recording >= 0
+    return tuple(
+        _recorded(data, f"{domains} {name}", recorded & (domain == name), recording, samples_per_task) for name in names
+    )
 
 
 def _recorded(data: DataSet, whose: str, own: NDArray[np.bool_], recording: Array, samples: int | None) -> Task:
@@ -193,6 +212,6 @@ def _recorded(data: DataSet, whose: str, own: NDArray[np.bool_], recording: Arra
         np.flatnonzero(own & np.isin(recording, part))
         for part in (order[: late - 1], order[late - 1 : late], order[late:])
     )
-    train = _some(train, data, samples)
+    train = _some(train, data, samples, whose)
     x, y = data.x_train, data.y_train
     return Task(tuple(range(data.classes)), x[train], y[train], x[val], y[val], x[test], y[test], whose)
