@@ -178,6 +178,17 @@ def test_input_scaling_uses_the_whole_int8_range() -> None:
     assert standard.gain.tolist() == [1.0, 0.0]
     with pytest.raises(QuantizeError, match="all zeros"):
         input_scaling(np.zeros((3, 2)), "range")
+    with pytest.raises(QuantizeError, match=r"samples of the first task are the same; \[data\] normalise"):
+        input_scaling(np.full((3, 2), 0.1), "standard")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_first_task_too_small_for_float32_is_refused() -> None:
+    with pytest.raises(QuantizeError, match="values up to 1e-60 in size"):
+        input_scaling(np.array([[1e-60], [0.0]]), "range")
+    for tiny in (1e-60, 1e-200):  # the square of the second is 0
+        with pytest.raises(QuantizeError, match=r"input 2 has a standard deviation of .*constant"):
+            input_scaling(np.array([[1.0, 5.0, tiny], [3.0, 5.0, 0.0]]), "standard")
 
 
 def test_unusable_settings_are_refused() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import numerics as nx
+from .data.dataset import SMALLEST
 from .errors import SparclError
 from .graph import INPUT, Node
 from .network import Network, Weights
@@ -34,7 +35,8 @@ def input_scaling(x: NDArray[Any], normalise: Literal["range", "standard"]) -> I
     """Scaling learnt from the samples x (n, ...) a device may see before it is shipped: the first task's training part.
 
     range: one gain for all inputs, the largest |x| becomes 127. standard: each input has mean 0 and variance 1, and
-    4 standard deviations become 127. Inputs that never vary become 0.
+    4 standard deviations become 127. Inputs that never vary become 0. Raises QuantizeError when there is nothing to
+    scale by, or so little that float32 has no gain for it.
     """
     flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
     inputs = flat.shape[1]
@@ -42,11 +44,25 @@ def input_scaling(x: NDArray[Any], normalise: Literal["range", "standard"]) -> I
         largest = np.abs(flat).max(initial=0)
         if largest == 0:
             raise QuantizeError("every sample of the first task is all zeros; there is nothing to scale by")
+        if largest < SMALLEST:
+            raise QuantizeError(
+                f"the first task's samples have values up to {largest:g} in size, too small for float32 to scale; "
+                "store them as about -1 .. 1"
+            )
         offset, gain, exponent = np.zeros(inputs), np.full(inputs, (127 / 128) / largest), -7
     else:
-        spread = flat.std(axis=0)
-        offset = flat.mean(axis=0)
-        gain = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
+        varies = np.ptp(flat, axis=0) > 0
+        if not varies.any():
+            raise QuantizeError(
+                'all samples of the first task are the same; [data] normalise = "standard" has nothing to scale by'
+            )
+        offset, spread = flat.mean(axis=0), np.where(varies, flat.std(axis=0), 1)
+        if spread.min() < SMALLEST:
+            raise QuantizeError(
+                f"input {spread.argmin()} has a standard deviation of {spread.min():g} in the first task, too small "
+                "for float32 to scale; store it as about -1 .. 1, or as a constant"
+            )
+        gain = np.where(varies, 1 / spread, 0)
         exponent = -5  # 127 * 2**-5 = 3.97 standard deviations
     return InputScaling(offset.astype(np.float32), gain.astype(np.float32), exponent)
 
