@@ -241,7 +241,7 @@ KWS: Change = {
     "pretrain": {"shipped": False, "epochs": 20, "fine_tune_epochs": 5},
     "ddr": {"samples": 1024},
 }
-KWS_SPARSE = dict.fromkeys(PAPER_Q, FASTER)
+KWS_SPARSE = dict.fromkeys(PAPER_Q, merged(FASTER, {"learn": {"anneal": 2}}))
 KWS_BASE = merged(KWS, {"pretrain": {"shipped": True, "tasks": 3}})
 CIFAR = merged(
     SEQUENTIAL,
@@ -264,7 +264,7 @@ SCENARIOS = {
     "seq_fashion_mlp": Scenario("base_fashion_mlp", 20, merged(SEQUENTIAL, RANDOM), DENSE),
     "base_fashion_mlp": Scenario("base_fashion_mlp", 20, RANDOM, DENSE),
     "base_fashion_cnn": Scenario("base_fashion_mlp", 10, CNN_S, sparse=CNN_SPARSE, rows=fewer_rows),
-    "seq_fashion_cnn": Scenario("base_fashion_mlp", 10, merged(SEQUENTIAL, CNN_S), sparse=CNN_SPARSE, rows=fewer_rows),
+    "seq_fashion_cnn": Scenario("base_fashion_mlp", 5, merged(SEQUENTIAL, CNN_S), sparse=CNN_SPARSE, rows=fewer_rows),
     "seq_kws": Scenario("base_fashion_mlp", 5, KWS, sparse=KWS_SPARSE, rows=fewer_rows),
     "seq_cifar10": Scenario("base_fashion_mlp", 3, CIFAR, rows=fewer_rows, exam=400),  # all 1,800 a task: two hours
     "har_persons": Scenario("har_persons", 10, rows=fewer_rows),
