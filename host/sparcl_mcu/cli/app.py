@@ -10,7 +10,6 @@ import errno
 from typing import Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from .. import __version__
@@ -33,6 +32,7 @@ from . import (
     run,
     state,
 )
+from .ui import terminal
 
 _SPACE = "free some disk space, or write to another disk"
 _RIGHTS = "choose a file or folder that you may use"
@@ -41,7 +41,7 @@ _REMEDIES = {errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EACCES: _RIGHTS, 
 
 class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
-        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors = terminal(stderr=True)
         try:
             return super().invoke(ctx)
         except SparclError as error:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sparcl_tools import sizes
 from sparcl_tools.pio import ROOT
 
 from .options import DataDir
+from .ui import terminal
 
 CHIP = "qemu_m4"  # measured at every density; the others at some
 BOARDS = (CHIP, "qemu_m0plus", "qemu_m3", "qemu_m33", "qemu_m55", "qemu_rv32")
@@ -43,7 +43,7 @@ def bench(
     from ..report import plots
     from .bench_page import PHASES, curves, page
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     if boards == [bench_host.BOARD]:
         splits = [bench_host.measure(*case, kept / "host" / f"{case[0]}_{case[1].name}") for case in bench_host.CASES]
         console.print(bench_host.table(splits), end="", markup=False)

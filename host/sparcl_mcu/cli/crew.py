@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..boards.stream import BoardError
@@ -57,7 +56,7 @@ def share(
         free.put(board)
     lock, left = threading.Lock(), len(boards)
     stop, failed = threading.Event(), dict[int, str]()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
 
     def one(config: Config) -> dict[str, Any] | None:
         nonlocal left
@@ -90,12 +89,12 @@ class _Row:
     """Steps as one line of a display that several seeds share."""
 
     def __init__(self, progress: Progress, label: str, stop: threading.Event) -> None:
-        self._progress, self._label, self._stop = progress, escape(label), stop
+        self._progress, self._label, self._stop = progress, label, stop
         self._row = progress.add_task(self._label, total=None)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Report]:
-        self._progress.update(self._row, description=f"{self._label}: {escape(title)}", completed=0, total=None)
+        self._progress.update(self._row, description=f"{self._label}: {title}", completed=0, total=None)
         yield self._report
 
     def _report(self, done: int, total: int) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from .. import work
@@ -17,6 +16,7 @@ from ..graph import Graph
 from ..summary import interval, spread
 from .options import DataDir, Experiment, read
 from .runs import Run, run_all
+from .ui import terminal
 
 FIRST_SEED = 100  # choices; results have seeds from 0
 
@@ -33,7 +33,7 @@ def freeze(
     from .. import prepare
 
     config = on_native(read(experiment))
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     made = prepare.scenario(config, data_dir)
     graph = prepare.design(config.network, made.data.sample_shape, made.data.classes)
     refused: list[str] = []

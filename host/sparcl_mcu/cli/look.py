@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .ui import terminal
+
 
 def data_check(
     file: Annotated[Path, typer.Argument(help="Your .npz file.")],
@@ -20,7 +22,7 @@ def data_check(
 
     data, ignored = npz.load(file)
     cut = class_incremental(data, consecutive(data, classes_per_task))
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     table = Table("array", "shape", "dtype", "range")
     for key in ("x_train", "y_train", "x_test", "y_test", "domain_train", "domain_test"):
         array = getattr(data, key)
@@ -51,7 +53,7 @@ def report(
     summary = (folder / "summary.json").is_file()
     text = reports.render_summary(folder) if summary else reports.render(folder)
     page = RunFolder(folder).write_text("report.html", text)
-    Console(highlight=False, soft_wrap=True).print(str(page), markup=False)
+    terminal().print(str(page), markup=False)
     if show:
         typer.launch(page.resolve().as_uri())
 
@@ -66,14 +68,14 @@ def boards() -> None:
     for facts in sorted(catalogue.boards().values(), key=lambda facts: order.index(facts.reached)):
         sizes = [f"{size // 1024} KB" if size else "" for size in (facts.ram_bytes, facts.flash_bytes)]
         table.add_row(facts.name, facts.core, *sizes, facts.reached, facts.title)
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 def doctor() -> None:
     """Say what is installed, what is missing, and the exact command to get it."""
     from . import checks
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     findings = [(check, check.find()) for check in checks.CHECKS]
     for check, found in findings:
         if found:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ..errors import SparclError
 from .options import BoardName, DataDir, Experiment, NetworkFile, read
-from .ui import TerminalSteps
+from .ui import TerminalSteps, terminal
 
 
 class MakeError(SparclError):
@@ -37,7 +36,7 @@ def new(folder: Annotated[Path, typer.Argument(help="Folder of the new experimen
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MakeError(f"cannot write {target}: {error}") from None
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     console.print(f"Wrote {target}", markup=False)
     console.print(f"Next: edit it, then run: sparcl run {target}", markup=False)
 
@@ -54,7 +53,7 @@ def pretrain(
     target = output or config.folder / "network.sparcl"
     if not target.parent.is_dir() or target.is_dir():  # said before the work, not after it
         raise MakeError(f"cannot write {target}: give a file name in a folder that exists")
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     made = prepare.scenario(config, data_dir)
     with TerminalSteps(console).step(f"Pretrain on {made.base_samples} samples of {made.base_names}") as progress:
         net = prepare.pretrained(config, made, progress)
@@ -91,7 +90,7 @@ def generate(
         plan = generator.generate(net, target, room=prepare.room(config, net), settings=prepare.learn_settings(config))
     except OSError as error:
         raise MakeError(f"cannot write into {target}: {error.strerror}; choose another folder with --output") from None
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     table = Table("RAM", "bytes", title=f"state {plan.state_bytes} + arena {plan.arena_bytes} bytes")
     table.columns[1].justify = "right"
     for what, size in plan.rows():
@@ -118,7 +117,7 @@ def build(
     facts = boards.catalogue.find(config.board.name)
     net = load(network or config.folder / "network.sparcl")
     prepare.check_network(config.network, net)
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     firmware = make_firmware(config, facts, net, RunFolder(config.folder), TerminalSteps(console))
     if firmware.program is not None:
         sizes = elf.sizes(firmware.program)

@@ -15,6 +15,7 @@ from rich.table import Table
 from ..boards.catalogue import BoardFacts, find
 from ..errors import SparclError
 from ..graph import Graph, GraphError, size
+from .ui import terminal
 
 if TYPE_CHECKING:
     from sparcl_tools.plan import MemoryPlan
@@ -75,7 +76,7 @@ def plan(
         room = replace(room, logits=True, light_keep=keep, light_most=most)
     room = replace(room, ids=fraction(ids), prune=int(grda), prune_mu=128 * grda, rho=rho)
     memory = make_plan(net, room)
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     if not console.is_terminal:
         console.width = 120  # a file has room for a line a buffer
     console.print(_state_table(memory))

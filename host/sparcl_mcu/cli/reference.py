@@ -16,7 +16,7 @@ from ..config import Config
 from ..data import DataSet, Task
 from ..record import RunFolder
 from .options import DataDir, Experiment, read
-from .ui import TerminalSteps
+from .ui import TerminalSteps, terminal
 
 WIDTH = 110  # of the table, also where the terminal is narrower
 COLUMNS = {  # heading: key of a result, factor, format
@@ -50,7 +50,7 @@ def reference(
     """
     from ..reference import methods, scenario, trainer
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     config, ui = read(experiment), TerminalSteps(console)
     names = method or [config.reference.method]
     configs = [replace(config, reference=replace(config.reference, method=name)) for name in names]

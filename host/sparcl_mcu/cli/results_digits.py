@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..record import read_json
 from .options import read
 from .run import one
 from .seeds import several
+from .ui import terminal
 
 SEEDS = 10
 ON_CHIP = "qemu_m4"
@@ -55,7 +55,7 @@ def digits(out: Annotated[Path, typer.Option(help="Folder of the results.")] = P
 
     from ..report import accuracy_picture
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     example, runs = ROOT / "examples" / "digits", Path("runs")
     folder = several(read(example), SEEDS, console, runs, None, None)
     summary = read_json(folder, "summary.json")

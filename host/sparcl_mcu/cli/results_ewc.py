@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from .. import experiment, prepare, record, summary
 from ..config import Config
@@ -21,6 +20,7 @@ from ..learners.base import Learner, LearnSettings, Replay, Room
 from ..learners.simulated import SimulatedLearner
 from ..network import Network
 from .options import read
+from .ui import terminal
 
 SEEDS = 10
 ROOM = Room(ewc=True)
@@ -80,7 +80,7 @@ def results_ewc(out: Annotated[Path, typer.Option(help="Folder of the results.")
     from sparcl_tools.pio import ROOT
     from sparcl_tools.plan import plan
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     config = read(ROOT / "examples" / "digits")
     found: dict[str, list[dict[str, dict[str, float]]]] = {scenario.name: [] for scenario in SCENARIOS}
     for seed in range(SEEDS):

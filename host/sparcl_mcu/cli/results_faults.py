@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from .. import record
 from .fault_runs import EPOCHS, EXAM, PARTS, RUNS, SAMPLES
+from .ui import terminal
 
 
 def faults(
@@ -23,7 +23,7 @@ def faults(
     unknown = [part for part in parts or [] if part not in PARTS]
     if unknown:
         raise typer.BadParameter(f"there is no part {unknown[0]!r}; choose of {', '.join(PARTS)}")
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     file = out / "faults.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     for part in parts or PARTS:

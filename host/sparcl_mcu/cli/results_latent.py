@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from .. import record
+from .ui import terminal
 
 if TYPE_CHECKING:
     from sparcl_tools.bench_replay import Cost
@@ -55,7 +55,7 @@ def latent(
     """Replay of inputs against replay of latents: bytes, instructions, and the state they lead to (5 minutes)."""
     from sparcl_tools import bench_replay
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     costs = []
     for case in bench_replay.CASES:
         for method in bench_replay.METHODS:

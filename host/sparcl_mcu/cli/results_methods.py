@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from .. import work
 from ..config import Config
@@ -19,6 +18,7 @@ from ..summary import difference, spread
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
 from .sparcl_scenarios import CNN_S, OFF, Change, Row, configured, merged, sparse
+from .ui import terminal
 
 BOARD = "qemu_m4"
 SAMPLES = 60  # of each task, where instructions are counted
@@ -130,7 +130,7 @@ def results_methods(
     """Every method of the board on three data sets: accuracy, forgetting, RAM, flash, instructions, bytes streamed."""
     from sparcl_tools.pio import ROOT
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     wanted = range(first_seed, first_seed + count)
     measured: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "first_seed": first_seed, "sets": {}}
     for name, of in SETS.items():

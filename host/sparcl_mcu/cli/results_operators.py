@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..summary import spread
 from .options import DataDir, read
 from .runs import run_all, seeds
+from .ui import terminal
 
 SEEDS = 10
 REPLAY = 40  # samples, for ResNet-8
@@ -67,7 +67,7 @@ def operators(
     """CNN-S on Fashion-MNIST and DS-CNN on keywords, 10 paired seeds each; ResNet-8's memory (about 30 minutes)."""
     from sparcl_tools.pio import ROOT
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     measured: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "command": "sparcl results operators"}
     runs = [run for name in EXAMPLES for run in seeds(read(ROOT / "examples" / name), range(SEEDS))]
     found = run_all(runs, data_dir, kept, console)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..config import Config
 from ..summary import difference, spread
 from .options import DataDir, read
 from .runs import run_all
 from .sparcl_scenarios import SCENARIOS, Change, configured, merged
+from .ui import terminal
 
 SCENARIO, EPOCHS, SEEDS = "seq_fashion_mlp", 10, 10
 DENSE = ("naive", "joint", "er", "der", "der++", "ewc", "lwf", "agem")
@@ -90,7 +90,7 @@ def results_reference(
     """Every method of the float reference side by side."""
     from sparcl_tools.pio import ROOT
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     scenario = SCENARIOS[SCENARIO]
     base = configured(read(ROOT / "examples" / scenario.example), scenario.change)
     wanted = range(first_seed, first_seed + SEEDS)

@@ -22,6 +22,7 @@ from . import sparcl_targets
 from .options import DataDir, read
 from .runs import Run, run_all, seeds
 from .sparcl_scenarios import SCENARIOS, Scenario, configured
+from .ui import terminal
 
 
 class ResultsError(SparclError):
@@ -41,7 +42,7 @@ def sparcl(
     """SparCL-DER++ on the board against dense DER++, static masks and the float twin."""
     from sparcl_tools.pio import ROOT
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "sparcl.json"
     for name in scenarios or []:

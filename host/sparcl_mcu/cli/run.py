@@ -14,7 +14,7 @@ from ..errors import SparclError
 from . import crew as share
 from . import seeds as several
 from .options import BoardName, DataDir, NetworkFile, OptionalExperiment, Ports, read
-from .ui import TerminalSteps
+from .ui import TerminalSteps, terminal
 
 if TYPE_CHECKING:
     from ..record import RunFolder
@@ -45,7 +45,7 @@ def run(
     out: Out = Path("runs"),
 ) -> None:
     """Teach a board the tasks of an experiment and write a run folder with a report."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     if (experiment is None) == (resume is None):
         raise RunError("name an experiment file, or a run that was stopped with --resume RUN")
     if resume:
@@ -91,7 +91,7 @@ def demo(board: BoardName = None, out: Out = Path("runs")) -> None:
     """The main job on scikit-learn's digits, from pretraining to the report."""
     from sparcl_tools.pio import ROOT
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     config = read(ROOT / "examples" / "digits", board)
     name = config.board.name
     console.print(

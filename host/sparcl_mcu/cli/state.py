@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ..errors import SparclError
 from .options import BoardName, Port
+from .ui import terminal
 
 if TYPE_CHECKING:
     from ..link.client import Client
@@ -92,4 +92,4 @@ def _board(port: str | None, run: Path | None, board: str | None) -> Iterator[Cl
 
 
 def _say(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    terminal().print(text, markup=False)

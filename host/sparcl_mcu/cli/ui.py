@@ -16,6 +16,12 @@ from ..experiment import Progress as Report
 PLAIN_SECONDS = 60.0  # between two lines about one step where no bar can be drawn
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """Where commands print, without what Rich makes of plain text: colours for numbers, lines broken, emoji for
+    :name:."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+
+
 class Steps(Protocol):
     """Where a pipeline says what it is doing."""
 
@@ -33,18 +39,18 @@ class TerminalSteps:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Report]:
-        started, title = time.monotonic(), escape(title)
+        started, text, title = time.monotonic(), title, escape(title)
         if self.console.is_terminal:
             columns = (
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TimeElapsedColumn(),
                 TextColumn("[dim]left[/]"),
                 TimeRemainingColumn(),
             )
             with Progress(*columns, console=self.console, transient=True) as progress:
-                bar = progress.add_task(title, total=None)
+                bar = progress.add_task(text, total=None)
                 yield lambda done, total: progress.update(bar, completed=done, total=total)
         else:
             yield self._plain(title, started)
