@@ -88,8 +88,12 @@ def test_folders_that_cannot_be_made_or_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="the run is 'running'"):
         record.read_json(folder.path, "metrics.json")
     (folder.path / "metrics.json").write_text("{")
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match=r"metrics\.json cannot be read .*; run the experiment again"):
         record.read_json(folder.path, "metrics.json")
+    for content in ("[]", "null", "{}"):
+        (folder.path / "status.json").write_text(content)
+        with pytest.raises(RecordError, match=r"status\.json cannot be read .*; run the experiment again"):
+            record.status(folder.path)
 
 
 def test_versions_name_the_packages_results_depend_on() -> None:

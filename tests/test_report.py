@@ -2,13 +2,17 @@
 
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from sparcl_mcu import config, report, results, summary
+from sparcl_mcu.cli.app import app
 from sparcl_mcu.data import DataSet, Task, class_incremental, consecutive
 from sparcl_mcu.data.dataset import checked
 from sparcl_mcu.experiment import Outcome, StageResult
@@ -185,12 +189,48 @@ def test_twenty_watched_samples_are_spread_over_the_classes(classes: int, most: 
 
 def test_folders_that_lack_something_are_named(tmp_path: Path) -> None:
     folder, _ = folder_of(tmp_path, data_set((8, 8)))
-    (folder.path / "results.json").write_text("{}")
-    with pytest.raises(report.ReportError, match="another version"):
-        report.render(folder.path)
     (folder.path / "memory_plan.json").unlink()
     with pytest.raises(RecordError, match="memory_plan"):
         report.render(folder.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("metrics.json", lambda found: found.pop("masters_moved")),
+        ("metrics.json", dict.clear),
+        ("board.json", dict.clear),
+        ("versions.json", dict.clear),
+        ("results.json", dict.clear),
+        ("results.json", lambda found: found["watched"][0].update(label=99)),
+        ("results.json", lambda found: found.update(runs=[])),
+        ("memory_plan.json", lambda found: found.update(rows=[])),
+        ("memory_plan.json", lambda found: found.update(rows=[["arena", 0]])),
+    ],
+)
+def test_files_that_lack_something_are_the_folders_fault(
+    tmp_path: Path, name: str, damage: Callable[[dict[str, Any]], Any]
+) -> None:
+    """As damaged ones do, and those of another version; no traceback."""
+    path = folder_of(tmp_path, data_set((8, 8)))[0].path
+    damage(found := json.loads((path / name).read_text()))
+    (path / name).write_text(json.dumps(found))
+    refused_report(path)
+
+
+def test_files_that_are_no_text_and_summaries_without_content_are_the_folders_fault(tmp_path: Path) -> None:
+    path = folder_of(tmp_path, data_set((8, 8)))[0].path
+    (path / "config.resolved.toml").write_bytes(b"\xff\xfe")
+    refused_report(path)
+    (path / "summary.json").write_text("{}")
+    refused_report(path)
+
+
+def refused_report(path: Path) -> None:
+    done = CliRunner().invoke(app, ["report", str(path)])
+    assert done.exit_code == 2, done.output
+    assert f"{path} cannot be read (" in done.stderr
+    assert "another version; run the experiment again" in done.stderr
 
 
 def test_summary_of_seeds(tmp_path: Path) -> None:

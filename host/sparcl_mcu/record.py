@@ -11,8 +11,8 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +22,15 @@ from . import whole_file
 from .errors import SparclError
 
 STATUSES = ("running", "interrupted", "failed", "done")
+AGAIN = "run the experiment again"
 
 
 class RecordError(SparclError):
     """A run folder cannot be made or read."""
+
+
+class UnusableError(RecordError):
+    """What a run left behind is damaged, or is of other data or settings: going on with it as it is cannot help."""
 
 
 @dataclass(frozen=True)
@@ -123,24 +128,40 @@ class RunFolder:
 
 def status(path: Path) -> str:
     """How the run in `path` stands: one of STATUSES. Raises RecordError when it is no run folder."""
-    found = read_json(path, "status.json").get("status")
+    kept = read_json(path, "status.json")
+    with reading(path / "status.json"):
+        found = kept["status"]
     if found not in STATUSES:
         raise RecordError(f"{path / 'status.json'} has status {found!r}; known are {', '.join(STATUSES)}")
     return str(found)
 
 
-def read_json(path: Path, name: str) -> Any:
+@contextmanager
+def reading(path: Path, remedy: str = AGAIN) -> Iterator[None]:
+    """Around what reads, reckons with or draws the content of a run's file or folder, and nothing else: whatever that
+    raises is the content's fault. Raises UnusableError naming it; a SparclError says more and passes."""
+    try:
+        yield
+    except SparclError:
+        raise
+    except Exception as error:  # text where a number should be, a key or a row too few: no list of these is complete
+        raise UnusableError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): it is damaged, or was written by another "
+            f"version; {remedy}"
+        ) from None
+
+
+def read_json(path: Path, name: str, remedy: str = AGAIN) -> Any:
     """A JSON file of a run folder. Raises RecordError naming the file."""
     file = path / name
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        hint = "" if name == "status.json" else f" (the run is {status(path)!r})"
-        raise RecordError(
-            f"{file} is missing{hint}; give the folder of a finished run, such as runs/DATE_NAME"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file} cannot be read: {error}") from None
+    with reading(file, remedy):
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            hint = "" if name == "status.json" else f" (the run is {status(path)!r})"
+            raise RecordError(
+                f"{file} is missing{hint}; give the folder of a finished run, such as runs/DATE_NAME"
+            ) from None
 
 
 def versions() -> dict[str, Any]:

@@ -36,7 +36,11 @@ from .ui import terminal
 
 _SPACE = "free some disk space, or write to another disk"
 _RIGHTS = "choose a file or folder that you may use"
+_KIND = "a folder stands where a file should, or a file where a folder should: move it away, or name another place"
+_NAME = "choose a shorter name, without links that lead in a circle"
 _REMEDIES = {errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EACCES: _RIGHTS, errno.EROFS: _RIGHTS}
+_REMEDIES |= {errno.EISDIR: _KIND, errno.ENOTDIR: _KIND, errno.EEXIST: _KIND}
+_REMEDIES |= {errno.ENAMETOOLONG: _NAME, errno.ELOOP: _NAME}
 
 
 class _Group(TyperGroup):

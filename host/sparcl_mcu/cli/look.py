@@ -48,10 +48,11 @@ def report(
 ) -> None:
     """Draw a run's report.html again from its files."""
     from .. import report as reports
-    from ..record import RunFolder
+    from ..record import RunFolder, reading
 
     summary = (folder / "summary.json").is_file()
-    text = reports.render_summary(folder) if summary else reports.render(folder)
+    with reading(folder):
+        text = reports.render_summary(folder) if summary else reports.render(folder)
     page = RunFolder(folder).write_text("report.html", text)
     terminal().print(str(page), markup=False)
     if show:

@@ -1,5 +1,5 @@
 """report.html: one self-contained page drawn from the files of a run folder."""
 
-from .render import ReportError, accuracy_picture, render, render_summary
+from .render import accuracy_picture, render, render_summary
 
-__all__ = ["ReportError", "accuracy_picture", "render", "render_summary"]
+__all__ = ["accuracy_picture", "render", "render_summary"]

@@ -8,54 +8,45 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..errors import SparclError
 from ..record import RecordError, read_json
 
 
-class ReportError(SparclError):
-    """A run folder lacks what a report is drawn from."""
-
-
 def render(folder: Path) -> str:
-    """The report of one finished run, complete in one file. Raises ReportError or RecordError."""
+    """The report of one finished run, complete in one file. Raises RecordError for files that are missing or no JSON;
+    for JSON that lacks something nearly anything (record.reading)."""
     from . import plots
 
     results, measured = read_json(folder, "results.json"), read_json(folder, "metrics.json")
     plan = read_json(folder, "memory_plan.json")
-    try:
-        runs = {name: np.array(run["test_accuracy"]) for name, run in results["runs"].items()}
-        names = results["class_names"]
-        labels = _labels(results)
-        watched = results["watched"]
-        pictures = plots.images([w["values"] for w in watched]) if _is_image(watched[0]["values"]) else None
-        return _page(
-            "report.html.j2",
-            title=folder.name,
-            m=measured,
-            results=results,
-            plan=plan,
-            board=read_json(folder, "board.json"),
-            versions=read_json(folder, "versions.json"),
-            config=_text(folder, "config.resolved.toml"),
-            names=names,
-            listed=[", ".join(each) for each in labels],
-            watched=watched,
-            pictures=pictures,
-            columns=[_values(w["values"]) for w in watched],
-            by_domain=all(task["name"] for task in results["tasks"]),
-            heat=runs["replay"].tolist(),
-            ram=_shares(plan["rows"]),
-            accuracy_plot=_accuracy_plot(runs, labels),
-            arena_plot=plots.arena(plan["steps"], plan["arena"], plan["arena_bytes"]),
-        )
-    except (KeyError, IndexError, TypeError) as error:
-        raise ReportError(
-            f"{folder} was written by another version ({type(error).__name__}: {error}); run the experiment again"
-        ) from None
+    runs = {name: np.array(run["test_accuracy"]) for name, run in results["runs"].items()}
+    names = results["class_names"]
+    labels = _labels(results)
+    watched = results["watched"]
+    pictures = plots.images([w["values"] for w in watched]) if _is_image(watched[0]["values"]) else None
+    return _page(
+        "report.html.j2",
+        title=folder.name,
+        m=measured,
+        results=results,
+        plan=plan,
+        board=read_json(folder, "board.json"),
+        versions=read_json(folder, "versions.json"),
+        config=_text(folder, "config.resolved.toml"),
+        names=names,
+        listed=[", ".join(each) for each in labels],
+        watched=watched,
+        pictures=pictures,
+        columns=[_values(w["values"]) for w in watched],
+        by_domain=all(task["name"] for task in results["tasks"]),
+        heat=runs["replay"].tolist(),
+        ram=_shares(plan["rows"]),
+        accuracy_plot=_accuracy_plot(runs, labels),
+        arena_plot=plots.arena(plan["steps"], plan["arena"], plan["arena_bytes"]),
+    )
 
 
 def accuracy_picture(folder: Path) -> str:
-    """The report's first plot as an SVG file of its own, on white. Raises ReportError or RecordError."""
+    """The report's first plot as an SVG file of its own, on white. Raises as `render`."""
     from . import plots
 
     results = read_json(folder, "results.json")
@@ -82,7 +73,7 @@ def _accuracy_plot(runs: dict[str, Any], classes: list[list[str]]) -> str:
 
 
 def render_summary(folder: Path) -> str:
-    """The page over several seeds of one experiment. Raises RecordError."""
+    """The page over several seeds of one experiment. Raises as `render`."""
     return _page("summary.html.j2", title=folder.name, s=read_json(folder, "summary.json"))
 
 
