@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from sparcl_mcu.learners.base import LearnSettings, Position
 from sparcl_mcu.learners.board import BoardLearner
 from sparcl_mcu.learners.simulated import SimulatedLearner
 from sparcl_mcu.link.client import Client
-from sparcl_mcu.record import RunFolder
+from sparcl_mcu.record import RunFolder, UnusableError
 from sparcl_tools.generate import model_hash
 
 NETWORK, ROOM, EPOCHS = random_network(3), SPARCL_ROOM, 4
@@ -145,3 +146,27 @@ def test_the_journal_forgets_what_was_reset(tmp_path: Path):
     assert again.resumed
     journal.begin("run")
     assert Journal(folder).stages("run") == ()
+
+
+STAGE = {"stage": 0, "test_accuracy": [1.0], "val_accuracy": [1.0], "predictions": [], "state_hash": 1, "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"run": {"sta', "[]", "null", '{"run": []}', json.dumps({"run": {"stages": [STAGE], "stats": None}})],
+)
+def test_a_damaged_journal_says_what_to_do(tmp_path: Path, content: str):
+    """The last one lacks `task_il` of its stage."""
+    (tmp_path / "progress.json").write_text(content)
+    with pytest.raises(UnusableError, match=r"progress\.json cannot be read .*; delete it, and the run learns again"):
+        Journal(RunFolder(tmp_path))
+
+
+def test_results_from_before_that_cannot_be_reckoned_with_are_the_journals_fault(tmp_path: Path):
+    journal = Journal(RunFolder(tmp_path))
+    with pytest.raises(KeyError), journal.reckoning():
+        raise KeyError("steps")
+    journal.begin("run")
+    again, said = Journal(RunFolder(tmp_path)), r"progress\.json cannot be read \(KeyError: 'steps'\)"
+    with pytest.raises(UnusableError, match=said), again.reckoning():
+        raise KeyError("steps")

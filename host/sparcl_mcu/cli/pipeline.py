@@ -16,10 +16,10 @@ from sparcl_tools.build import build, kept_program
 from sparcl_tools.generate import generate, model_hash
 from sparcl_tools.plan import MemoryPlan, plan
 
-from .. import boards, experiment, network_file, prepare, record, report
-from ..boards import ByteStream
+from .. import boards, experiment, journal, network_file, prepare, record, report
+from ..boards import BoardError, ByteStream
 from ..boards.catalogue import BoardFacts
-from ..config import Config, load
+from ..config import Config, ConfigError, load
 from ..errors import SparclError
 from ..experiment import Begun, Outcome, StageResult
 from ..journal import Journal
@@ -28,6 +28,7 @@ from ..learners.board import BoardLearner
 from ..link.client import Client
 from ..link.lock import key_of_environment
 from ..link.log import LinkLog
+from ..link.messages import RefusedError, Status
 from ..network import Network
 from ..record import RunFolder
 from ..references import Job, References, first_disagreement
@@ -83,14 +84,17 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         with steps.step(f"Load {config.data.source}"):
             made = prepare.scenario(config, options.data_dir)
         data, tasks = made.data, made.tasks
+        journal.begin(folder, config, data)
+        known = Journal(folder)
         net = starting_network(config, made, steps, options.network_file)
         prepare.check_tasks(config, net, made)
         network_file.save(net, folder.path / "network.sparcl")
         firmware = make_firmware(config, facts, net, folder, steps)
-        outcomes = _learn(config, net, made, firmware, folder, steps)
+        outcomes = _learn(config, net, made, firmware, folder, steps, known)
         with steps.step("Write results and report"):
-            measured = metrics_of(config, tasks, outcomes, firmware.footprint)
-            write_results(folder, measured, results_of(data, tasks, outcomes))
+            with known.reckoning():
+                measured = metrics_of(config, tasks, outcomes, firmware.footprint)
+                write_results(folder, measured, results_of(data, tasks, outcomes))
             folder.write_json("memory_plan.json", {"rows": firmware.plan.rows(), **firmware.plan.to_dict()})
             folder.write_json("board.json", {"name": facts.name, "title": facts.title})
             folder.write_text("report.html", report.render(folder.path))
@@ -145,7 +149,7 @@ def _check_room(facts: BoardFacts, memory: MemoryPlan) -> None:
     needed = memory.state_bytes + memory.arena_bytes + facts.stack_bytes
     if facts.ram_bytes is not None and needed > facts.ram_bytes:
         largest = ", ".join(f"{what} {size}" for what, size in memory.rows()[:LARGEST])
-        raise PipelineError(
+        raise ConfigError(
             f"the network does not fit board {facts.name!r}: it needs at least {needed} bytes of RAM, "
             f"{facts.ram_bytes} are available. Largest: {largest}. Choose a smaller network, a lower density, "
             "a smaller replay buffer or a larger board (sparcl boards)"
@@ -153,14 +157,18 @@ def _check_room(facts: BoardFacts, memory: MemoryPlan) -> None:
 
 
 def _learn(
-    config: Config, net: Network, made: prepare.Scenario, firmware: Firmware, folder: RunFolder, steps: Steps
+    config: Config,
+    net: Network,
+    made: prepare.Scenario,
+    firmware: Firmware,
+    folder: RunFolder,
+    steps: Steps,
+    journal: Journal,
 ) -> Outcomes:
     stream = experiment.quantised(net, made.tasks, made.shipped)
     replay = prepare.learn_settings(config)
     repeat = prepare.without_replay(replay)
     epochs = config.learn.epochs
-
-    journal = Journal(folder)
 
     def note(run: str, result: StageResult) -> None:
         folder.event(
@@ -195,7 +203,7 @@ def _learn(
     with References(Job(net, stream, replay, epochs, prepare.room(config, net))) as references:
         with ExitStack() as until_learnt:
             with steps.step(f"Open board {firmware.facts.name}"):
-                learner = until_learnt.enter_context(_open(config, firmware, net, folder))
+                learner = until_learnt.enter_context(_open(config, firmware, net, folder, journal))
             title = f"Board learns {len(made.tasks) - made.shipped} tasks, with replay"
             with_replay = taught("replay", title, experiment.run, replay)
             without = taught("repeat", "The same without replay", experiment.run, repeat)
@@ -220,7 +228,9 @@ def board_of(folder: Path) -> ByteStream:
 
 
 @contextmanager
-def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -> Iterator[BoardLearner]:
+def _open(
+    config: Config, firmware: Firmware, net: Network, folder: RunFolder, journal: Journal
+) -> Iterator[BoardLearner]:
     flash = folder.path / FLASH if config.board.commit_every else None
     stream = boards.open_board(firmware.facts, firmware.program, config.board.port, flash)
     with open(folder.path / "link.log", "a", encoding="utf-8") as log:
@@ -235,5 +245,14 @@ def _open(config: Config, firmware: Firmware, net: Network, folder: RunFolder) -
                     f"{firmware.facts.name!r}; name it with: --board {learner.hello.board}"
                 )
             yield learner
+        except (BoardError, RefusedError) as error:
+            small = isinstance(error, RefusedError) and error.status == Status.STORE
+            # No run begins without a first commit, so it was fit for that then.
+            if flash is None or not journal.goes_on or not (small or str(flash.resolve()) in str(error)):
+                raise
+            raise record.UnusableError(
+                f"{flash}, the flash of board {firmware.facts.name!r}, is damaged, the board cannot use it; put back "
+                "the whole file, or delete it, and the board learns its open run again"
+            ) from None
         finally:
             client.close()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ..config import Config
+from ..config import Config, ConfigError
 from ..errors import SparclError
 from . import crew as share
 from . import seeds as several
 from .options import BoardName, DataDir, NetworkFile, OptionalExperiment, Ports, read
-from .ui import TerminalSteps, terminal
+from .ui import DEAD_ENDS, TerminalSteps, terminal
 
 if TYPE_CHECKING:
     from ..record import RunFolder
@@ -121,9 +121,13 @@ def _run_in(folder: RunFolder, config: Config, console: Console, options: pipeli
 
     try:
         return pipeline.run(config, folder, TerminalSteps(console), options)
-    except (KeyboardInterrupt, SparclError):
-        hint = f"{folder.path} is readable as far as it got; go on with: sparcl run --resume {folder.path}"
-        console.print(hint, markup=False)
+    except (KeyboardInterrupt, SparclError) as error:
+        network = folder.path / "network.sparcl"
+        if not isinstance(error, DEAD_ENDS):
+            hint = f"{folder.path} is readable as far as it got; go on with: sparcl run --resume {folder.path}"
+            console.print(hint, markup=False)
+        elif isinstance(error, ConfigError) and options.network_file is None and network.is_file():
+            console.print(f"Its network is kept: start again with --network {network}", markup=False)
         raise
 
 

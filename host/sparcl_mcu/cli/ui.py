@@ -11,8 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ..config import ConfigError
 from ..experiment import Progress as Report
+from ..network import NetworkError
+from ..record import UnusableError
 
+# A run that ended by these ends so again when it is gone on with.
+DEAD_ENDS = (ConfigError, NetworkError, UnusableError)
 PLAIN_SECONDS = 60.0  # between two lines about one step where no bar can be drawn
 
 
