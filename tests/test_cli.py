@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from helpers import random_graph_network
 from programs import need
-from sparcl_mcu import config, network_file
+from sparcl_mcu import config, network_file, prepare
 from sparcl_mcu.cli import checks, plan, ui
 from sparcl_mcu.cli.app import app
 from sparcl_mcu.cli.ui import TerminalSteps
@@ -97,17 +97,85 @@ def test_pretrain_and_generate_by_themselves(tmp_path: Path) -> None:
     whole = file.read_text()
     for of, said in (
         ('freeze_until = "fc2"', "learns in fc1, fc2, but [network] freeze_until is 'fc2'"),
-        ("density = 0.5", "is 0.25 dense, but [network] density is 0.5"),
-        ("density = 1.0", "is 0.25 dense, but [network] density is 1.0"),
+        ("density = 0.5", "layer 'fc1' has density 0.25, not 0.5; change the one, or pretrain again"),
+        ("density = 1.0", "layer 'fc1' has density 0.25, not 1.0"),
+        ('block = "1x4"', "layer 'fc1' has block 1x1, not 1x4"),
+        ('pruned = "channels"', "layer 'fc1' has outputs 16, not 4"),
     ):
         file.write_text(whole.replace("[network]\n", f"[network]\n{of}\n"))
         assert said in refused("generate", file)
+    for of, said in (
+        ("hidden = [12]", "layer 'fc1' has outputs 16, not 12"),
+        ("hidden = [16, 8]", "layer 'fc2' has outputs 10, not 8"),
+        ('kind = "cnn_s"', "layer 'fc1' (dense) stands where 'conv1' (conv2d) should"),
+    ):
+        file.write_text(whole.replace("hidden = [16]", of))
+        assert said in refused("generate", file)
+        assert said in sparcl("run", file, "--network", tmp_path / "network.sparcl", "--out", tmp_path / "runs").stderr
     file.write_text(whole)
     assert "is a folder; name the file in it" in refused("plan", tmp_path)
     network = tmp_path / "network.sparcl"
     assert "--replay-at border has no meaning" in refused("plan", network, "--ewc", "--replay-at", "border")
     network.write_bytes(b"PK broken")
     assert "is not a readable .sparcl file" in refused("generate", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        'hidden = [32, 16]\nprofile = "erk"',
+        'hidden = [32, 16]\nprofile = "global"\nblock = "4x1"',
+        'kind = "cnn_s"\npruned = "channels"\ndensity = 0.5\nfreeze_until = "conv2"',
+        'kind = "ds_cnn"\nblock = "1x4"',
+        'kind = "resnet8"\nblock = "auto"\nfreeze_until = "stage3_conv1"',
+    ],
+)
+def test_what_pretraining_makes_is_as_the_file_says(tmp_path: Path, network: str) -> None:
+    """Its own networks are not refused, nor are its settings before there is one, and both are of the same graph."""
+    file = tmp_path / "experiment.toml"
+    file.write_text(
+        f'name = "x"\n[data]\nsource = "digits"\nsamples_per_task = 200\n[network]\n{network}\n[pretrain]\nepochs = 1\n'
+        "fine_tune_epochs = 0\n[grda]\nc = 0.01\n"
+    )
+    wanted = config.load(file)
+    made = prepare.scenario(wanted, None)
+    prepare.check_settings(wanted, made)
+    net = prepare.pretrained(wanted, made, lambda done, total: None)
+    prepare.check_network(wanted, net, made.data.sample_shape)
+    prepare.check_network(wanted, net)
+    assert prepare.pruned_graph(wanted, made.data.sample_shape, made.data.classes) == net.graph
+
+
+def test_paths_that_are_something_else_end_with_two(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "x")
+    folder.write_text("config.resolved.toml", 'name = "x"\n[data]\nsource = "digits"\n')
+    (folder.path / "events.jsonl").mkdir()
+    said = refused("run", "--resume", folder.path)
+    assert f"{folder.path / 'events.jsonl'}: Is a directory; a folder stands where a file should" in said
+    assert "choose a shorter name" in refused("report", tmp_path / ("x" * 300))
+
+
+def test_names_between_colons_are_printed_as_they_are() -> None:
+    assert "--boards native:x:: give NAME:COUNT" in refused("run", EXAMPLE, "--boards", "native:x:")
+
+
+def test_seeds_that_do_not_fit_are_refused_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text('name = "x"\nseed = 4294967295\n[data]\nsource = "digits"\n')
+    said = refused("run", file, "--seeds", "2", "--out", tmp_path / "runs")
+    assert "ends with 4294967296; seeds fit 32 bits: take at most --seeds 1, or lower seed" in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "plan", ["[]", "{}", '{"seeds": 2}', '{"seeds": 0, "boards": []}', '{"seeds": 2, "boards": [1]}']
+)
+def test_a_damaged_plan_of_seeds_is_named(tmp_path: Path, plan: str) -> None:
+    folder = RunFolder.create(tmp_path, "x")
+    folder.write_text("experiment.toml", 'name = "x"\n[data]\nsource = "digits"\n')
+    folder.write_text("seeds.json", plan)
+    assert "seeds.json cannot be read (" in (said := refused("run", "--resume", folder.path))
+    assert "start the seeds again" in said
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:

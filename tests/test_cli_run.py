@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from sparcl_mcu import record, state_file
+from sparcl_mcu import network_file, prepare, record, state_file
 from sparcl_mcu.boards import BoardError
 from sparcl_mcu.cli import pipeline
 from sparcl_mcu.cli.app import app
@@ -203,6 +204,7 @@ def test_seeds_that_were_stopped_go_on(small: Path, monkeypatch: pytest.MonkeyPa
     small.write_text(SMALL + "[board]\ncommit_every = 30\n")
     network = Path(__file__).parents[1] / "examples" / "digits" / "network.sparcl"
     given = ("--seeds", "3", "--network", str(network))
+    small.write_text(small.read_text().replace("hidden = [16]", "hidden = [64, 32]"))
     whole, reference = run(small, *given)
     assert whole.exit_code == 0, whole.output
     end, ended = Journal.end, 0
@@ -220,6 +222,12 @@ def test_seeds_that_were_stopped_go_on(small: Path, monkeypatch: pytest.MonkeyPa
     assert f"Go on with: sparcl run --resume {folder}" in interrupted.stdout
     assert [record.status(folder / f"seed_{seed}") for seed in (0, 1)] == ["done", "interrupted"]
     monkeypatch.undo()
+    file = folder / "experiment.toml"
+    file.write_text((kept := file.read_text()).replace("lr_exponent = -7", "lr_exponent = -6"))
+    assert "the configuration in" in resume_refused(folder)
+    file.unlink()
+    assert "has lost its experiment.toml; put it back" in resume_refused(folder)
+    file.write_text(kept)
     resumed = CliRunner().invoke(app, ["run", "--resume", str(folder)])
     assert resumed.exit_code == 0, resumed.output
     for seed in range(3):
@@ -289,20 +297,115 @@ def test_a_board_of_another_name_is_refused(small: Path) -> None:
 
 def test_tasks_too_short_for_the_settings_are_refused_before_a_board_is_asked(small: Path) -> None:
     network = Path(__file__).parents[1] / "examples" / "digits" / "network.sparcl"
+    whole = SMALL.replace("hidden = [16]", "hidden = [64, 32]")
     for more, said in (
         ('[tdm]\nimportance = "paper"\n', "measuring"),
         ("[ddr]\nfraction = 0.1\nsamples = 80\n", "DDR needs samples that come back at least twice"),
     ):
-        small.write_text(SMALL + more)
+        small.write_text(whole + more)
         result, _ = run(small, "--network", str(network))
         assert result.exit_code == 2
         assert "task 0 (" in result.stderr
         assert said in result.stderr
 
 
-def test_a_network_for_other_data_is_refused(small: Path) -> None:
-    import numpy as np
+def test_settings_that_cannot_be_followed_are_refused_before_anything_is_trained(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: Any) -> Any:
+        raise AssertionError("it was trained")
 
+    monkeypatch.setattr(prepare, "pretrained", trained)
+    for network, more, said in (
+        ("hidden = [16]", "[dgm]\nsparsity = 0.5\n", "sparsity q is 0.5"),
+        ("hidden = [16]", '[tdm]\nimportance = "paper"\n', "measuring"),
+        ("hidden = [16]", "[ddr]\nfraction = 0.1\nsamples = 80\n", "DDR needs samples that come back at least twice"),
+        ('hidden = [16]\nprofile = "global"', 'replay_at = "border"\n', "no layer is frozen below"),
+        ('kind = "resnet8"\ndensity = 0.5\npruned = "channels"', "", "adds maps, whose channels have to stay the same"),
+    ):
+        small.write_text(SMALL.replace("hidden = [16]", network) + more)
+        for seeds in ("1", "2"):
+            result, folder = run(small, "--seeds", seeds)
+            assert result.exit_code == 2, result.output
+            assert said in result.stderr
+            assert "--resume" not in result.stdout, "that would end the same way"
+            assert record.status(folder) == "failed"
+
+
+def test_a_mistake_that_only_the_trained_network_shows_does_not_cost_it(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = network_file.load(Path(__file__).parents[1] / "examples" / "digits" / "network.sparcl")
+    monkeypatch.setattr(prepare, "pretrained", lambda *_: kept)
+    small.write_text(SMALL.replace("hidden = [16]", "hidden = [64, 32]") + "[grda]\nc = 1000.0\nmu = 0.5\n")
+    result, folder = run(small)
+    assert result.exit_code == 2
+    assert "all would be 0; choose a smaller c" in result.stderr
+    assert network_file.load(folder / "network.sparcl").fingerprint == kept.fingerprint
+    assert f"Its network is kept: start again with --network {folder / 'network.sparcl'}" in result.stdout
+    assert "--resume" not in result.stdout
+
+
+def resume_refused(folder: Path) -> str:
+    """What `--resume` says that must end with exit code 2, without asking to try the same again."""
+    result = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert result.exit_code == 2, result.output
+    assert "--resume" not in result.stdout
+    return result.stderr
+
+
+def test_a_run_goes_on_only_with_what_it_began_with(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other data, another configuration, and what is left of it damaged: each says what is wrong and what to do."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 5)) + np.arange(200)[:, None] % 4, np.arange(200) % 4
+    data = small.parent / "own.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    small.write_text(SMALL.replace('"digits"', '"own.npz"') + "[board]\ncommit_every = 20\n")
+    end = Journal.end
+
+    def stopped(self: Journal, *arguments: Any) -> None:
+        end(self, *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "end", stopped)
+    interrupted, folder = run(small)
+    assert interrupted.exit_code == 130, interrupted.output
+    monkeypatch.undo()
+
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y[::-1])
+    said = resume_refused(folder)
+    assert f"data {data} changed since it began; put back what was there, or start the run again" in said
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    for name, damaged, said in (
+        (
+            "config.resolved.toml",
+            lambda text: text.replace(b"epochs = 2\nreplay", b"epochs = 3\nreplay"),
+            "configuration",
+        ),
+        ("begun.json", lambda text: b"[]", "begun.json cannot be read"),
+        (
+            "progress.json",
+            lambda text: text[: len(text) // 2],
+            "delete it, and the run learns again from its beginning",
+        ),
+        ("progress.json", lambda text: re.sub(rb'"stats": {[^}]*}', b'"stats": {}', text), "KeyError: 'steps'"),
+        ("network.sparcl", lambda text: text[:1000], "not a readable .sparcl file"),
+        ("flash.bin", lambda text: text[:1000], "flash.bin, the flash of board 'native', is damaged"),
+    ):
+        whole = (folder / name).read_bytes()
+        assert damaged(whole) != whole
+        (folder / name).write_bytes(damaged(whole))
+        assert said in resume_refused(folder), name
+        (folder / name).write_bytes(whole)
+    (folder / "flash.bin").unlink()
+    (folder / "flash.bin").mkdir()
+    assert "flash.bin, the flash of board 'native', is damaged" in resume_refused(folder)
+    (folder / "flash.bin").rmdir()
+    resumed = CliRunner().invoke(app, ["run", "--resume", str(folder)])
+    assert resumed.exit_code == 0, resumed.output
+
+
+def test_a_network_for_other_data_is_refused(small: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(200, 5)), np.arange(200) % 4
     np.savez(small.parent / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)

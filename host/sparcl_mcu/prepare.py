@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
-from . import quantize
+from . import quantize, thin
 from .block_choice import AUTO, Choice, choose, with_blocks
 from .boards.catalogue import find
 from .config import RESNET18, Config, ConfigError, DataConfig, LightclConfig, NetworkConfig
@@ -15,19 +16,19 @@ from .data import DataSet, Task, class_incremental, consecutive, load, named, po
 from .design import NETWORKS, SIZED, freeze_until
 from .errors import SparclError
 from .experiment import Progress
-from .graph import Graph, GraphError, Node
+from .graph import Graph, GraphError, Node, size
 from .learners import grda
 from .learners.base import Importance, LearnerError, LearnSettings, Replay, Room, TaskInfo
 from .learners.masking import share
 from .learners.masks import Masks
 from .learners.step import schedule_of
 from .network import Network
-from .pretrain import PretrainSettings, pretrain
+from .pretrain import FloatNetwork, FloatWeights, PretrainError, PretrainSettings, pretrain
 from .profiles import erk
-from .sparsity import SINGLE, parse_block
+from .sparsity import SINGLE, parse_block, top_blocks
 
 
-class PrepareError(SparclError):
+class PrepareError(ConfigError):
     """The network an experiment asks for does not suit its data."""
 
 
@@ -95,24 +96,53 @@ def design(wanted: NetworkConfig, shape: tuple[int, ...], classes: int, core: st
         raise PrepareError(f"[network] kind {wanted.kind!r}: {error}") from None
 
 
-def check_network(wanted: NetworkConfig, network: Network) -> None:
-    """Raises PrepareError for a network from elsewhere that is not as an experiment file says: frozen up to another
-    layer, or of another density, which settings of learning follow from."""
-    nodes = network.graph.nodes
+def pruned_graph(config: Config, shape: tuple[int, ...], classes: int) -> Graph:
+    """What pretraining leaves of `design`: the same, or its layers with fewer channels. Raises PrepareError."""
+    graph = design(config.network, shape, classes, find(config.board.name).core)
+    if config.network.pruned != "channels":
+        return graph
+    sizes = {node.name: (graph.weight_rows(node), graph.fan_in(node)) for node in graph.nodes if node.weighted}
+    try:  # which channels stay changes no shape
+        return thin.graph_of(graph, thin.channels(graph, {name: np.zeros(of) for name, of in sizes.items()}))
+    except thin.ThinError as error:
+        raise PrepareError(str(error)) from None
+
+
+def check_network(config: Config, network: Network, shape: tuple[int, ...] | None = None) -> None:
+    """Raises PrepareError for a network from elsewhere that is not as an experiment file says, naming the first
+    difference: settings of learning follow from its layers and their densities. shape: of a sample, where data are
+    known."""
+    nodes, remedy = network.graph.nodes, "change the one, or pretrain again with: sparcl pretrain"
+    free_to_choose = config.network.block == AUTO  # for the board it was pretrained for, which may be another
+    plain = replace(config, network=replace(config.network, block=str(SINGLE))) if free_to_choose else config
+    asked = pruned_graph(plain, shape or network.graph.input_shape, network.classes)
+    for has, should in zip_longest(nodes, asked.nodes):
+        if difference := _difference(has, should, blocks=not free_to_choose):
+            raise PrepareError(f"network {network.name!r} is not as [network] says: {difference}; {remedy}")
+    if network.graph.input_shape != asked.input_shape:
+        raise PrepareError(
+            f"network {network.name!r} takes samples of shape {network.graph.input_shape}, but [network] and the data "
+            f"make it {asked.input_shape}; {remedy}"
+        )
     learns = [node.name for node in nodes if not node.frozen]
-    free = replace(network.graph, nodes=tuple(replace(node, frozen=False) for node in nodes))
-    asked = freeze_until(free, wanted.freeze_until) if wanted.freeze_until else free
     if learns != [node.name for node in asked.nodes if not node.frozen]:
         raise PrepareError(
             f"network {network.name!r} learns in {', '.join(learns)}, but [network] freeze_until is "
-            f"{wanted.freeze_until!r}; change the one, or pretrain again with: sparcl pretrain"
+            f"{config.network.freeze_until!r}; {remedy}"
         )
-    found = {node.density for node in network.weighted() if node.density < 1}
-    if wanted.profile == "uniform" and wanted.pruned == "weights" and found != {wanted.density} - {1.0}:
-        raise PrepareError(
-            f"network {network.name!r} is {' and '.join(map(str, sorted(found))) or 1.0} dense, but [network] density "
-            f"is {wanted.density}; change the one, or pretrain again with: sparcl pretrain"
-        )
+
+
+def _difference(has: Node | None, should: Node | None, blocks: bool) -> str:
+    """What tells two layers apart; empty if nothing does."""
+    if has is None or should is None:
+        return f"it lacks layer {should.name!r}" if should else f"layer {has.name!r} is one too many"  # type: ignore[union-attr]
+    if (has.name, has.op) != (should.name, should.op):
+        return f"layer {has.name!r} ({has.op}) stands where {should.name!r} ({should.op}) should"
+    for what in ("sources", "outputs", "window", "relu", "density", *(["block"] if blocks else [])):
+        a, b = getattr(has, what), getattr(should, what)
+        if abs(a - b) > 1e-9 if what == "density" else a != b:  # ERK's densities are computed
+            return f"layer {has.name!r} has {what} {a}, not {b}"
+    return ""
 
 
 def block_choices(config: Config, made: Scenario) -> tuple[Choice, ...]:
@@ -138,27 +168,26 @@ def pretrained(config: Config, made: Scenario, on_progress: Progress, dense: Pat
     steps = np.rint((x - scaling.offset) * scaling.gain * np.float32(2.0**-scaling.exponent))
     x = (np.clip(steps, -127, 127) * 2.0**scaling.exponent).astype(np.float32)
     wanted = config.pretrain
-    network = pretrain(
-        graph,
-        x,
-        labels,
-        PretrainSettings(
-            epochs=wanted.epochs,
-            fine_tune_epochs=wanted.fine_tune_epochs,
-            learning_rate=wanted.learning_rate,
-            batch=wanted.batch,
-            global_magnitude=config.network.profile == "global",
-            gradual=wanted.prune == "gradual",
-            random_masks=config.network.mask == "random",
-            channels=config.network.pruned == "channels",
-        ),
-        config.seed,
-        on_epoch=lambda done, total, _: on_progress(done, total),
-        dense=dense,
+    settings = PretrainSettings(
+        epochs=wanted.epochs,
+        fine_tune_epochs=wanted.fine_tune_epochs,
+        learning_rate=wanted.learning_rate,
+        batch=wanted.batch,
+        global_magnitude=config.network.profile == "global",
+        gradual=wanted.prune == "gradual",
+        random_masks=config.network.mask == "random",
+        channels=config.network.pruned == "channels",
     )
+    try:
+        network = pretrain(
+            graph, x, labels, settings, config.seed, lambda done, total, _: on_progress(done, total), dense
+        )
+    except PretrainError as error:
+        raise PrepareError(str(error)) from None
     return quantize.quantise(network, scaling, x, config.name)
 
 
+LARGE = np.float32(grda.MOST * 2.0**grda.EXPONENT)  # no threshold of gRDA reaches it
 SLICES = 12  # of the largest sparse layer: its gradients are measured in so many parts, which bounds their memory
 _REPLAY = {
     "er": Replay.ER,
@@ -337,6 +366,28 @@ def check_tasks(config: Config, network: Network, made: Scenario) -> None:
             schedule_of(TaskInfo(task.classes, len(task.y_train), config.learn.epochs), settings, own, windows)
         except LearnerError as error:
             raise ConfigError(f"task {number} ({len(task.y_train)} samples): {error}") from None
+
+
+def check_settings(config: Config, made: Scenario) -> None:
+    """What `check_tasks` can find before anything is trained, which takes long. Raises ConfigError.
+
+    It asks a network of the same layers and as many weights, all so large that no setting is too strong for them. How
+    many weights a layer has is known after training only where all layers compete for them."""
+    graph = pruned_graph(config, made.data.sample_shape, made.data.classes)
+    weights, rng = {}, np.random.default_rng(0)
+    for node in graph.nodes:
+        if node.weighted:
+            rows, fan_in = graph.weight_rows(node), graph.fan_in(node)
+            mask = top_blocks(rng.random((rows, fan_in)), node.density, node.block)
+            weights[node.name] = FloatWeights(mask * LARGE, np.zeros(rows, np.float32), mask)
+    inputs = size(graph.input_shape)
+    scaling = quantize.InputScaling(np.zeros(inputs, np.float32), np.ones(inputs, np.float32), -7)
+    untrained = FloatNetwork(graph, weights)
+    network = quantize.to_integers(untrained, scaling, dict.fromkeys(graph.shapes, 1.0), config.name)
+    if config.network.profile == "global":
+        room(config, network)
+    else:
+        check_tasks(config, network, made)
 
 
 def learn_rate(settings: LearnSettings) -> float:

@@ -84,7 +84,7 @@ def generate(
 
     config = read(experiment)
     net = load(network or config.folder / "network.sparcl")
-    prepare.check_network(config.network, net)
+    prepare.check_network(config, net)
     target = output or config.folder / "generated"
     try:
         plan = generator.generate(net, target, room=prepare.room(config, net), settings=prepare.learn_settings(config))
@@ -116,7 +116,7 @@ def build(
     config = replace(config, board=replace(config.board, port=None))  # a board that runs already is not built
     facts = boards.catalogue.find(config.board.name)
     net = load(network or config.folder / "network.sparcl")
-    prepare.check_network(config.network, net)
+    prepare.check_network(config, net)
     console = terminal()
     firmware = make_firmware(config, facts, net, RunFolder(config.folder), TerminalSteps(console))
     if firmware.program is not None:

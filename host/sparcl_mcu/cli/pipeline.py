@@ -87,8 +87,8 @@ def run(config: Config, folder: RunFolder, steps: Steps, options: Options) -> di
         journal.begin(folder, config, data)
         known = Journal(folder)
         net = starting_network(config, made, steps, options.network_file)
-        prepare.check_tasks(config, net, made)
         network_file.save(net, folder.path / "network.sparcl")
+        prepare.check_tasks(config, net, made)  # after the file: a mistake found here must not cost the training
         firmware = make_firmware(config, facts, net, folder, steps)
         outcomes = _learn(config, net, made, firmware, folder, steps, known)
         with steps.step("Write results and report"):
@@ -111,14 +111,15 @@ def starting_network(config: Config, made: prepare.Scenario, steps: Steps, file:
     """The network of `file`, or one pretrained on the base tasks."""
     if file is not None:
         net = network_file.load(file)
-        prepare.check_network(config.network, net)
         net.quantise_inputs(made.data.x_test[:1])  # refuses samples of another size
         if net.classes != made.data.classes:
-            raise PipelineError(
+            raise prepare.PrepareError(
                 f"{file} tells {net.classes} classes apart, but {made.data.name} has {made.data.classes}; "
                 "pretrain a network on these data with: sparcl pretrain"
             )
+        prepare.check_network(config, net, made.data.sample_shape)
         return net
+    prepare.check_settings(config, made)
     for choice in prepare.block_choices(config, made):
         with steps.step(f"Choose the block shape of {choice}"):
             pass

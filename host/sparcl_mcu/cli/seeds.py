@@ -105,7 +105,10 @@ def _begin(folder: record.RunFolder, config: Config, data_dir: Path | None) -> N
     """What each seed looks at when it begins, for all of them: those to come must match those that are over."""
     from .. import journal, prepare
 
-    journal.begin(folder, config, prepare.scenario(config, data_dir).data)
+    made = prepare.scenario(config, data_dir)
+    journal.begin(folder, config, made.data)
+    if not (folder.path / "network.sparcl").is_file():
+        prepare.check_settings(config, made)
 
 
 def _learn(
