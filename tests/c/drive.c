@@ -1,7 +1,8 @@
 /* Drives a generated model without any link: commands on stdin, what they answer on stdout.
  * Numbers are little-endian; bitmaps have (classes + 7) / 8 bytes.
  *   C seed(4) lr_mantissa lr_exponent replay alpha_shift beta_shift single_head_loss importance
- *     ddr_within_task margin(2) tdm_intra(2) tdm_inter(2) dgm_share(2) ddr_fraction(2) anneal   reset
+ *     ddr_within_task margin(2) tdm_intra(2) tdm_inter(2) dgm_share(2) ddr_fraction(2) anneal
+ *     reset
  *   B samples(4) epochs(2) bitmap   begin a task      N   end an epoch      E   end the task
  *   S label number(4) x   observe, prints nothing      M label x   remember
  *   O label number(4) x   observe, prints the class given before
