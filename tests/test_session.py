@@ -234,7 +234,7 @@ def test_hello_resets_the_numbers_and_nothing_learnt(talk):
     for seq in (0, 9, 200, 255):  # the same HELLO, nothing in between
         answer = talk.board.ask(encode(Kind.HELLO, seq, b"abcd"))
         assert answer.seq == seq
-        assert answer.payload[:8] == b"\0abcd\5\0" + bytes([seq + 1 & 0xFF])
+        assert answer.payload[:8] == b"\0abcd\6\0" + bytes([seq + 1 & 0xFF])
     talk.seq = 0
     # an old number is forgotten: not a repetition any more
     assert talk.board.ask(encode(Kind.OBSERVE, 250, sample(1))).kind == Kind.NAK
