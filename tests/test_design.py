@@ -54,7 +54,7 @@ def test_density_is_exact_where_a_layer_is_sparse_and_small_layers_stay_dense(na
             "lenet": {"conv2", "fc1"},
             "cnn_s": {"conv2", "conv3"},
             "ds_cnn": {f"pointwise{i}" for i in range(1, 5)},
-            "resnet8": {f"stage{i}_conv{j}" for i in (2, 3) for j in (1, 2)},
+            "resnet8": {f"stage{i}_conv{j}" for i in (1, 2, 3) for j in (1, 2)} | {"stage2_short", "stage3_short"},
             "cnn_1d": {"conv2", "conv3"},
         }[name]
     )

@@ -24,7 +24,6 @@ from sparcl_mcu.cli import (
 )
 from sparcl_mcu.cli.runs import pretrained, run_all, seeds
 from sparcl_mcu.cli.sparcl_scenarios import SCENARIOS, configured, grid_rows, main_rows
-from sparcl_mcu.design import resnet8
 from sparcl_mcu.learners.base import LearnSettings, Replay
 from sparcl_mcu.reference import methods
 from sparcl_tools.bench_replay import Cost
@@ -107,15 +106,6 @@ def test_work_by_the_published_formula_and_as_counted() -> None:
     assert work.paper(run, masked) == 2 * 40 * (2000 * 1.0 + 500)
     assert work.paper(run, LearnSettings()) == 2 * 40 * (2000 * 4 * 0.25 + 400)
     assert work.counted(run) == 4321
-
-
-def test_the_work_that_resnet8_could_spare() -> None:
-    """What docs/results/sparcl.md says of its shapes: all but stem and head at 0.95, 7 % of the data removed."""
-    network = random_graph_network(resnet8((32, 32, 3), 10), 1)
-    macs = {node.name: network.macs(node) for node in network.weighted()}
-    dense = work.published([(n, 1.0, 1.0) for n in macs.values()], 1.0, 2)
-    layers = [(n, *((1.0, 1.0) if name in ("stem", "head") else (0.05, 0.04))) for name, n in macs.items()]
-    assert dense / work.published(layers, 0.93, 2) == pytest.approx(13.4, abs=0.1)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

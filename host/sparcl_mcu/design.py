@@ -1,8 +1,8 @@
 """Ready-made architectures: graphs that pretraining fills in and quantisation freezes.
 
 A builder takes the shape of one sample as the data set has it. Networks for images read (height, width) as one
-channel; `cnn_1d` reads (time, channels). The order of a sample's values never changes. Stems, depthwise layers,
-shortcuts and heads are small and stay dense; `density` and `block` hold for the other layers.
+channel; `cnn_1d` reads (time, channels). The order of a sample's values never changes. First convolutions, depthwise
+layers and heads are small and stay dense; `density` and `block` hold for the other layers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from .graph import INPUT, Graph, GraphError, Node, Shape, Window
@@ -92,17 +93,16 @@ def ds_cnn(shape: Sequence[int], classes: int, density: float = 1.0, block: Bloc
 def resnet8(shape: Sequence[int], classes: int, density: float = 1.0, block: Block = SINGLE) -> Graph:
     """ResNet-8 of MLPerf Tiny: a stem and three residual stages of 16, 32 and 64 channels.
 
-    The 3x3 convolutions of stages 2 and 3 are sparse. Names: stage2_conv1, stage2_conv2, stage2_short, stage2, ...
+    All convolutions but the stem are sparse. Names: stage2_conv1, stage2_conv2, stage2_short, stage2, ...
     """
+    conv = partial(_conv, density=density, block=block)
     nodes = [_conv("stem", INPUT, 16)]
     for stage, channels in enumerate((16, 32, 64), start=1):
         name, source, stride = f"stage{stage}", nodes[-1].name, 1 if stage == 1 else 2
-        pruned = (density, block) if stage > 1 else (1.0, SINGLE)
-        nodes.append(_conv(f"{name}_conv1", source, channels, stride=stride, density=pruned[0], block=pruned[1]))
-        linear = _conv(f"{name}_conv2", f"{name}_conv1", channels, density=pruned[0], block=pruned[1])
-        nodes.append(replace(linear, relu=False))
+        nodes.append(conv(f"{name}_conv1", source, channels, stride=stride))
+        nodes.append(replace(conv(f"{name}_conv2", f"{name}_conv1", channels), relu=False))
         if stride != 1:
-            nodes.append(replace(_conv(f"{name}_short", source, channels, kernel=1, stride=stride), relu=False))
+            nodes.append(replace(conv(f"{name}_short", source, channels, kernel=1, stride=stride), relu=False))
             source = f"{name}_short"
         nodes.append(Node(name, "add", (f"{name}_conv2", source), relu=True))
     return _pooled(_image(shape), nodes, classes)

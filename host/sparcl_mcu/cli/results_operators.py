@@ -38,7 +38,7 @@ Means with 95 % t-intervals over seeds. Seed by seed (board - twin, points): {ea
 
 ## ResNet-8, training memory
 
-Sparsity 0.75 in the 3x3 convolutions of the later stages, a replay buffer of {replay} inputs of 3,072 bytes, from the
+Sparsity 0.75 in all convolutions but the stem, a replay buffer of {replay} inputs of 3,072 bytes, from the
 ELF of `qemu_m4` with the whole memory of its emulated machine (`.data` + `.bss` + 2 KB of stack).
 
 | layers that learn | RAM, bytes | of it state (replay included) | arena | peak of the arena |
