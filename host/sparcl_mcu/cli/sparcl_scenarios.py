@@ -247,7 +247,7 @@ CIFAR = merged(
     SEQUENTIAL,
     {
         "data": {"source": "cifar10_jpeg"},
-        "network": {"kind": "resnet8", "hidden": None, "freeze_until": "stage3_conv1"},
+        "network": {"kind": "resnet8", "hidden": None, "profile": "uniform", "freeze_until": "stage3_conv1"},
         "learn": {"replay": 50, "epochs": 3},
     },
 )
