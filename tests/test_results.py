@@ -108,6 +108,18 @@ def test_work_by_the_published_formula_and_as_counted() -> None:
     assert work.counted(run) == 4321
 
 
+def test_resnet8_spares_the_work_that_docs_say_by_its_shapes_alone() -> None:
+    """At least 12x less at 0.95, before a sample is removed: which layers are sparse, how densities are spread."""
+    scenario, found = SCENARIOS["seq_cifar10"], {}
+    example = configured(config.load(REPO / "examples" / scenario.example / "experiment.toml"), scenario.change)
+    for row in scenario.table():
+        asked = configured(example, row.change)
+        network = random_graph_network(prepare.design(asked.network, (32, 32, 3), 10), 0)
+        run = {"layers": work.layers(network), "presented": 1, "data_used": 1.0}
+        found[row.name] = work.paper(run, prepare.learn_settings(asked))
+    assert found["dense"] / found["SparCL 0.95"] >= 12
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_rows_of_a_scenario_are_different_configurations_that_can_be_learnt(name: str) -> None:
     scenario = SCENARIOS[name]

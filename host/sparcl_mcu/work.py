@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .learners.base import LearnSettings, Replay
+from .network import Network
 
 BUFFER_PASSES = {Replay.ER: 1, Replay.REPEAT: 1, Replay.DER: 1, Replay.DERPP: 2, Replay.EWC: 0, Replay.LIGHTCL: 1}
 COUNTED = ("macs_forward", "macs_input_grad", "macs_weight_grad", "macs_importance")
@@ -24,15 +25,31 @@ def published(layers: Iterable[tuple[int, float, float]], presented: float, repl
     return 2 * presented * sum(macs * ((1 + replays) * live + 2 * learns) for macs, live, learns in layers)
 
 
+def layers(net: Network) -> list[dict[str, Any]]:
+    """Of each layer with weights what `paper` asks: weights in all and those stored; positions, the outputs a weight
+    is used for; sparse, whether gradient masks hold in it; frozen."""
+    return [
+        {
+            "name": node.name,
+            "weights": net.weights[node.name].mask.size,
+            "stored": net.weights[node.name].slots,
+            "positions": net.positions(node),
+            "sparse": not (net.weights[node.name].dense or node.frozen),
+            "frozen": node.frozen,
+        }
+        for node in net.weighted()
+    ]
+
+
 def paper(run: dict[str, Any], settings: LearnSettings) -> float:
     """`published` for what `cli.runs.measure` found; presented are the samples really sent."""
-    layers = []
+    costs = []
     for layer in run["layers"]:
         density = layer["stored"] / layer["weights"]
         learns = density * (settings.dgm_share / 65536 if settings.dgm_share and layer["sparse"] else 1.0)
         learns = 0.0 if layer["frozen"] else learns
-        layers.append((layer["weights"] * layer["positions"], density, learns))
-    return published(layers, run["presented"] * run["data_used"], BUFFER_PASSES[settings.replay])
+        costs.append((layer["weights"] * layer["positions"], density, learns))
+    return published(costs, run["presented"] * run["data_used"], BUFFER_PASSES[settings.replay])
 
 
 def counted(run: dict[str, Any]) -> int:

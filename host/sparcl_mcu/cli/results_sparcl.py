@@ -133,7 +133,7 @@ A commit that the history lacks was committed anew in other pieces; + marks a tr
 _RESNETS = """
 On ResNet-18's shapes, which no board here holds, the paper's work is 21.6x less at 0.95
 ([reference.md](../reference.md), held by `tests/test_reference_work.py`); at least 20x was wanted. ResNet-8's last
-stage learns alone here; the layers before it are sparse, too, and only pass samples on.
+stage learns alone here; the layers before it, sparse but for the stem, only pass samples on.
 """
 
 

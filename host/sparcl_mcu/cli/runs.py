@@ -134,7 +134,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
     from sparcl_tools.build import build
     from sparcl_tools.generate import generate, model_hash
 
-    from .. import boards, experiment, metrics, prepare, record
+    from .. import boards, experiment, metrics, prepare, record, work
     from ..learners.board import BoardLearner
     from ..learners.float_twin import FloatTwin
     from ..link.client import Client
@@ -174,17 +174,7 @@ def measure(run: Run, data_dir: Path | None, kept: Path) -> dict[str, Any]:
         "data_checksum": made.data.checksum,
         "state_hash": last.state_hash,
         "data_used": 1.0 if run.control else on_board.stats["steps"] / presented,
-        "layers": [
-            {
-                "name": node.name,
-                "weights": net.weights[node.name].mask.size,
-                "stored": net.weights[node.name].slots,
-                "positions": net.positions(node),
-                "sparse": not (net.weights[node.name].dense or node.frozen),
-                "frozen": node.frozen,
-            }
-            for node in net.weighted()
-        ],
+        "layers": work.layers(net),
         "presented": presented,
         "stats": on_board.stats,
         "state_bytes": memory.state_bytes,
